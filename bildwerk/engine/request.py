@@ -1,0 +1,105 @@
+"""What is asked of an engine and what comes back: the one seam between the picture half and the business half.
+
+Plain frozen values and a Protocol; no torch, no HTTP, no database.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+IMAGE_FORMATS = ("png", "jpeg", "webp")
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One loadable model, by its numbers: where its files lie and what it may be asked for. Sides are in pixels."""
+
+    id: str
+    folder: Path
+    default_width: int = 1024
+    default_height: int = 1024
+    default_steps: int = 4
+    max_steps: int = 4
+    max_text_tokens: int = 256
+    size_multiple: int = 16
+    min_side: int = 64
+    max_side: int = 2048
+    max_pixels: int = 4_200_000
+    max_native_pixels: int | None = None
+    """Above this area the picture is made at the nearest trained size and scaled up; None: any area is native."""
+    default_guidance: float | None = None
+    """None: the model has no guidance input."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One prompt and what to make of it. Image i of `num_images` uses seed + i."""
+
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    seed: int
+    num_images: int = 1
+    guidance: float | None = None
+    output_format: str = "png"
+    embed_parameters: bool = True
+    id: str = ""
+
+    @property
+    def batch_key(self) -> tuple[int, int, int, float | None]:
+        """Requests may share a batch exactly when their keys are equal."""
+        return (self.width, self.height, self.steps, self.guidance)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One stage of a batch has moved on: `done` of `total` units of `stage` ('encode', 'denoise' or 'decode')."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """One finished picture: the encoded file's bytes and the facts about it. `timings` are seconds by stage."""
+
+    request_id: str
+    index: int
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+    seed: int
+    warnings: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+Event = Progress | GeneratedImage
+IsCancelled = Callable[[str], bool]
+
+
+def never_cancelled(request_id: str) -> bool:
+    return False
+
+
+class Engine(Protocol):
+    """A loaded model. `FluxEngine` computes; `FakeEngine` paints a plain picture without torch."""
+
+    @property
+    def spec(self) -> EngineSpec: ...
+
+    def generate(
+        self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled
+    ) -> Iterator[Event]:
+        """Make all pictures of one batch key, yielding progress at every step boundary and then the pictures.
+
+        A request for which `is_cancelled(request.id)` turns true is dropped at the next step boundary and yields no
+        picture; closing the iterator drops the whole batch.
+
+        Raises `ValueError` for requests whose batch keys differ or whose numbers the spec does not allow.
+        """
+        ...
