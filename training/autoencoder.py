@@ -42,7 +42,7 @@ def crops(split: Split, batch: int, size: int, rng: Generator) -> Tensor:
 
 def as_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 B H W 3 -> float B 3 H W in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return torch.from_numpy(np.array(pixels, order="C")).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +99,8 @@ def train(options: argparse.Namespace) -> None:
     trained = model.decoder if options.decoder_only else model
     pair = optimizers(trained, ("conv_in", "conv_out"), weight_decay=1e-3)
     first = load_checkpoint(options.checkpoint, model, averaged, *(() if options.restart_optimizer else pair))
+    if options.decoder_only:
+        model.load_state_dict(averaged.model.state_dict())  # the latents in use are those of the averaged encoder
     torch.manual_seed(options.seed + 1000 * first + rank)
     rng = np.random.default_rng((options.seed, first, rank))
     schedule = Schedule(options.minutes * 60)

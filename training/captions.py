@@ -1,4 +1,4 @@
-"""Says in words what is in a scene, in as many ways as people prompt: sentences, keyword lists, and things left unsaid."""
+"""Says in words what is in a scene, in as many ways as people prompt: sentences, keywords, and things left unsaid."""
 
 from numpy.random import Generator
 
@@ -66,7 +66,7 @@ WORDS: dict[str, dict[object, tuple[str, ...]]] = {
 }
 MENTIONED: dict[str, dict[object, float]] = {
     "time": {"day": 0.55, "sunset": 0.9, "dawn": 0.9, "night": 0.9},
-    "ground": {ground: 0.92 for ground in ("lake", "ocean", "meadow", "desert", "snow")},
+    "ground": dict.fromkeys(("lake", "ocean", "meadow", "desert", "snow"), 0.92),
     "back": {"mountains": 0.9, "snowy mountains": 0.9, "hills": 0.85, "none": 0.25},
     "clouds": {True: 0.75, False: 0.15},
     "trees": {"pines": 0.85, "autumn": 0.9, "none": 0.03},

@@ -8,6 +8,7 @@ N pictures, H W pixels. A split is `<name>.pixels.npy` (N H W 3, uint8) and `<na
 import argparse
 import multiprocessing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def render(folder: Path, name: str, count: int, size: int, processes: int) -> No
         np.lib.format.open_memmap(folder / f"{name}.{kind}.npy", "w+", np.uint8, shape).flush()
     bounds = np.linspace(0, count, processes + 1).astype(int).tolist()
     with multiprocessing.Pool(processes) as pool:
-        pool.starmap(render_part, [(folder, name, a, b) for a, b in zip(bounds, bounds[1:], strict=False)])
+        pool.starmap(render_part, [(folder, name, a, b) for a, b in pairwise(bounds)])
 
 
 def main() -> None:

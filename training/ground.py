@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.random import Generator
 
-from training.canvas import Canvas, Color, Floats, cloudy, mix, rolling, smoothstep
-from training.palettes import Palette
-from training.sky import Light
+from training.canvas import Color, Floats, cloudy, mix, rolling, smoothstep
+from training.stage import Stage
 
 WATER: Color = (0.16, 0.36, 0.56)
 SEA: Color = (0.07, 0.32, 0.52)
 GRASS: Color = (0.34, 0.60, 0.22)
 SAND: Color = (0.91, 0.71, 0.42)
 SNOW: Color = (0.88, 0.97, 1.12)
+SOILS = {"desert": (SAND, 0.34), "snow": (SNOW, 0.13), "meadow": (GRASS, 0.22)}
+"""Color, and contrast between crests and feet."""
 
 
 class Earth(Protocol):
@@ -38,23 +38,22 @@ class Bank:
     far: float
 
 
-def paint_ground(canvas: Canvas, scene: Earth, palette: Palette, light: Light, rng: Generator) -> Bank:
+def paint_ground(stage: Stage, scene: Earth) -> Bank:
     """Paints everything below the horizon and says where a tree or a cabin would stand."""
     if scene.ground == "lake":
-        return paint_lake(canvas, scene, palette, light, rng)
+        return paint_lake(stage, scene)
     if scene.ground == "ocean":
-        paint_ocean(canvas, palette, light, rng)
-    elif scene.ground == "desert":
-        paint_folds(canvas, palette, light, rng, SAND, contrast=0.34)
-    elif scene.ground == "snow":
-        paint_folds(canvas, palette, light, rng, SNOW, contrast=0.13)
+        paint_ocean(stage)
     else:
-        paint_folds(canvas, palette, light, rng, GRASS, contrast=0.22)
-    return Bank(0.06 * canvas.aspect, 0.94 * canvas.aspect, 0.95, light.horizon + 0.12)
+        color, contrast = SOILS[scene.ground]
+        paint_folds(stage, color, contrast)
+    aspect = stage.canvas.aspect
+    return Bank(0.06 * aspect, 0.94 * aspect, 0.95, stage.light.horizon + 0.12)
 
 
-def mirrored(canvas: Canvas, light: Light, rng: Generator) -> tuple[slice, Floats]:
+def mirrored(stage: Stage) -> tuple[slice, Floats]:
     """The picture above the horizon, upside down and rippled, for the rows below it."""
+    canvas, light, rng = stage.canvas, stage.light, stage.rng
     height, width, _ = canvas.image.shape
     start = int(light.horizon * height)
     depth = np.arange(height - start)
@@ -65,34 +64,37 @@ def mirrored(canvas: Canvas, light: Light, rng: Generator) -> tuple[slice, Float
     return slice(start, height), canvas.image[source[:, None], columns]
 
 
-def paint_lake(canvas: Canvas, scene: Earth, palette: Palette, light: Light, rng: Generator) -> Bank:
-    rows, mirror = mirrored(canvas, light, rng)
+def paint_lake(stage: Stage, scene: Earth) -> Bank:
+    canvas, palette, light = stage.canvas, stage.palette, stage.light
+    rows, mirror = mirrored(stage)
     depth = (canvas.y[rows] - light.horizon) / (1 - light.horizon)
     canvas.image[rows] = mix_rows(mirror, palette.lit(WATER), 0.22 + 0.38 * depth)
     shore = canvas.rows(light.horizon - 0.008, light.horizon + 0.006)
     edge = canvas.coverage(0.006 - np.abs(canvas.y[shore] - light.horizon)) * np.ones_like(canvas.x)
     canvas.blend(shore, palette.lit(GRASS) * 0.55, edge)
-    if scene.trees == "none" and not scene.cabin and rng.random() < 0.5:
+    if scene.trees == "none" and not scene.cabin and stage.rng.random() < 0.5:
         return Bank(0, 0, 1, 1)
-    return paint_bank(canvas, palette, light, rng)
+    return paint_bank(stage)
 
 
-def paint_bank(canvas: Canvas, palette: Palette, light: Light, rng: Generator) -> Bank:
+def paint_bank(stage: Stage) -> Bank:
     """A near shore that comes in from the left or from the right."""
+    canvas, rng = stage.canvas, stage.rng
     from_left = rng.random() < 0.5
     reach = rng.uniform(0.50, 0.80) * canvas.aspect
     inward = canvas.x if from_left else canvas.aspect - canvas.x
     edge = 1.03 - 0.27 * smoothstep((reach - inward) / reach * 1.3) + 0.012 * rolling(canvas.x, rng, 2.0)
     rows = canvas.rows(float(edge.min()), 1.0)
     below = canvas.y[rows] - edge
-    color = palette.lit(GRASS)[None, None] * (0.95 - 1.2 * np.clip(below, 0, 0.3))[..., None]
+    color = stage.palette.lit(GRASS)[None, None] * (0.95 - 1.2 * np.clip(below, 0, 0.3))[..., None]
     canvas.blend(rows, color, canvas.coverage(below))
     inner = 0.55 * reach
     left, right = (0.04, inner) if from_left else (canvas.aspect - inner, canvas.aspect - 0.04)
     return Bank(left, right, 0.93, 0.84)
 
 
-def paint_ocean(canvas: Canvas, palette: Palette, light: Light, rng: Generator) -> None:
+def paint_ocean(stage: Stage) -> None:
+    canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
     rows = canvas.rows(light.horizon + canvas.pixel, 1.0)
     height = canvas.image[rows].shape[0]
     depth = np.clip((canvas.y[rows] - light.horizon) / (1 - light.horizon), 0, 1)
@@ -104,11 +106,10 @@ def paint_ocean(canvas: Canvas, palette: Palette, light: Light, rng: Generator) 
     canvas.blend(rows, palette.light, 0.62 * glitter * (1 - 0.6 * depth))
 
 
-def paint_folds(
-    canvas: Canvas, palette: Palette, light: Light, rng: Generator, color: Color, *, contrast: float
-) -> None:
+def paint_folds(stage: Stage, color: Color, contrast: float) -> None:
     """Soft folds of land, one before the other, each with a bright crest and a shaded foot."""
-    side = 1.0 if light.x > canvas.aspect / 2 else -1.0
+    canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
+    side = light.side(canvas.aspect / 2)
     count = int(rng.integers(3, 5))
     for number in range(count):
         share = number / count

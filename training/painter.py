@@ -25,7 +25,7 @@ FLOW = TransformerParams(
     hidden_size=256,
     num_heads=4,
     depth=2,
-    depth_single_blocks=4,
+    depth_single_blocks=3,
     axes_dim=(8, 28, 28),
 )
 SCHEDULE = ScheduleParams()

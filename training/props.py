@@ -7,10 +7,10 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from training.canvas import Canvas, Color
+from training.canvas import Color
 from training.ground import Bank
 from training.palettes import Palette
-from training.sky import Light
+from training.stage import Stage
 
 PINES: tuple[Color, ...] = ((0.07, 0.30, 0.18), (0.10, 0.36, 0.20), (0.06, 0.26, 0.20))
 LEAVES: tuple[Color, ...] = ((0.92, 0.46, 0.10), (0.85, 0.32, 0.10), (0.95, 0.62, 0.16))
@@ -63,19 +63,19 @@ class Pen:
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], ink)
 
 
-def paint_props(canvas: Canvas, scene: Furniture, palette: Palette, light: Light, bank: Bank, rng: Generator) -> None:
+def paint_props(stage: Stage, scene: Furniture, bank: Bank) -> None:
     if scene.trees == "none" and not scene.cabin and not scene.boat:
         return
+    canvas, rng = stage.canvas, stage.rng
     height, width, _ = canvas.image.shape
     layer = Image.new("RGBA", (2 * width, 2 * height))
-    pen = Pen(ImageDraw.Draw(layer), 2.0 * height, palette)
-    side = 1.0 if light.x > canvas.aspect / 2 else -1.0
+    pen = Pen(ImageDraw.Draw(layer), 2.0 * height, stage.palette)
     if scene.boat:
-        draw_boat(pen, canvas, light, bank, rng)
+        draw_boat(pen, stage, bank)
     if scene.cabin:
         draw_cabin(pen, scene, bank, rng)
     if scene.trees != "none":
-        draw_trees(pen, scene, bank, side, rng)
+        draw_trees(pen, scene, bank, stage.light.side(canvas.aspect / 2), rng)
     flat = np.asarray(layer.reduce(2), np.float32) / 255.0
     canvas.blend(slice(None), flat[..., :3], flat[..., 3])
 
@@ -134,14 +134,15 @@ def draw_cabin(pen: Pen, scene: Furniture, bank: Bank, rng: Generator) -> None:
     pen.box(x + 0.66 * wide, y - 0.38 * wide, x + 0.84 * wide, y, pen.ink(TRUNK))
 
 
-def draw_boat(pen: Pen, canvas: Canvas, light: Light, bank: Bank, rng: Generator) -> None:
+def draw_boat(pen: Pen, stage: Stage, bank: Bank) -> None:
     """Afloat, on the side of the lake that the bank leaves free."""
+    aspect, rng = stage.canvas.aspect, stage.rng
     tall = float(rng.uniform(0.17, 0.25))
-    left, right = 0.14 * canvas.aspect, 0.86 * canvas.aspect
-    if bank.right > bank.left and bank.near < 1 and bank.right - bank.left < 0.7 * canvas.aspect:
-        left, right = (0.55 * canvas.aspect, right) if bank.left < 0.3 * canvas.aspect else (left, 0.45 * canvas.aspect)
+    left, right = 0.14 * aspect, 0.86 * aspect
+    if bank.right > bank.left and bank.near < 1 and bank.right - bank.left < 0.7 * aspect:
+        left, right = (0.55 * aspect, right) if bank.left < 0.3 * aspect else (left, 0.45 * aspect)
     x = float(rng.uniform(left, right))
-    y = light.horizon + float(rng.uniform(0.09, 0.20))
+    y = stage.light.horizon + float(rng.uniform(0.09, 0.20))
     for way, alpha in ((-0.5, 90), (1.0, 255)):  # its reflection first, flatter and faint
         hull, sail = pen.ink(HULL, alpha=alpha), pen.ink(SAIL, alpha=alpha)
         shade = pen.ink(SAIL, 0.84, alpha)

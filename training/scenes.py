@@ -14,7 +14,8 @@ from training.ground import paint_ground
 from training.horizon import paint_back
 from training.palettes import mixed_palette
 from training.props import paint_props
-from training.sky import place_light, paint_sky
+from training.sky import paint_sky, place_light
+from training.stage import Stage
 
 TIMES = ("day", "sunset", "dawn", "night")
 GROUNDS = ("lake", "ocean", "meadow", "desert", "snow")
@@ -74,9 +75,8 @@ def draw(scene: Scene, size: tuple[int, int], rng: Generator) -> Pixels:
     """Paints the scene at size (width, height) -> uint8 pixels, H W 3."""
     canvas = Canvas.blank(*size)
     palette = mixed_palette(scene.time, rng)
-    light = place_light(canvas, scene, rng)
-    paint_sky(canvas, scene, palette, light, rng)
-    paint_back(canvas, scene, palette, light, rng)
-    bank = paint_ground(canvas, scene, palette, light, rng)
-    paint_props(canvas, scene, palette, light, bank, rng)
+    stage = Stage(canvas, palette, place_light(canvas, scene, rng), rng)
+    paint_sky(stage, scene)
+    paint_back(stage, scene)
+    paint_props(stage, scene, paint_ground(stage, scene))
     return canvas.pixels()

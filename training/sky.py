@@ -1,6 +1,5 @@
 """The sky: its gradient, sun or moon, stars and clouds; and where the horizon and the light are."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.canvas import Canvas, Floats, mix, smoothstep
-from training.palettes import Palette
+from training.stage import Light, Stage
 
 
 class Weather(Protocol):
@@ -18,16 +17,6 @@ class Weather(Protocol):
     def time(self) -> str: ...
     @property
     def clouds(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Light:
-    """The sun or moon, and the horizon under it; in heights of the picture."""
-
-    x: float
-    y: float
-    radius: float
-    horizon: float
 
 
 LIGHT_HEIGHT = {"day": (0.25, 0.7), "sunset": (0.78, 0.96), "dawn": (0.62, 0.88), "night": (0.22, 0.6)}
@@ -46,22 +35,24 @@ def place_light(canvas: Canvas, scene: Weather, rng: Generator) -> Light:
     )
 
 
-def paint_sky(canvas: Canvas, scene: Weather, palette: Palette, light: Light, rng: Generator) -> None:
-    paint_gradient(canvas, palette, light)
+def paint_sky(stage: Stage, scene: Weather) -> None:
+    paint_gradient(stage)
     if scene.time == "night":
-        paint_stars(canvas, light, rng)
-    paint_light(canvas, scene, palette, light)
+        paint_stars(stage)
+    paint_light(stage, scene)
     if scene.clouds:
-        paint_clouds(canvas, palette, light, rng)
+        paint_clouds(stage)
 
 
-def paint_gradient(canvas: Canvas, palette: Palette, light: Light) -> None:
+def paint_gradient(stage: Stage) -> None:
+    canvas, palette, light = stage.canvas, stage.palette, stage.light
     depth = canvas.y / light.horizon
     upper = mix(palette.sky_top, palette.sky_middle, np.clip(depth / 0.55, 0, 1))
     canvas.image[:] = upper + np.clip((depth - 0.55) / 0.45, 0, 1)[..., None] * (palette.sky_low - upper)
 
 
-def paint_light(canvas: Canvas, scene: Weather, palette: Palette, light: Light) -> None:
+def paint_light(stage: Stage, scene: Weather) -> None:
+    canvas, palette, light = stage.canvas, stage.palette, stage.light
     rows = canvas.rows(0, light.horizon)
     distance = np.hypot(canvas.x - light.x, canvas.y[rows] - light.y)
     canvas.blend(rows, palette.light, GLOW[scene.time] * np.exp(-distance / (2.6 * light.radius)))
@@ -72,7 +63,8 @@ def paint_light(canvas: Canvas, scene: Weather, palette: Palette, light: Light) 
         canvas.blend(rows, palette.light * 0.72, dim)
 
 
-def paint_stars(canvas: Canvas, light: Light, rng: Generator) -> None:
+def paint_stars(stage: Stage) -> None:
+    canvas, light, rng = stage.canvas, stage.light, stage.rng
     height, width, _ = canvas.image.shape
     for _ in range(int(rng.integers(45, 80))):
         x, y, size = rng.random() * canvas.aspect, rng.random() * light.horizon, rng.uniform(0.003, 0.0065)
@@ -84,8 +76,9 @@ def paint_stars(canvas: Canvas, light: Light, rng: Generator) -> None:
         part += canvas.coverage(size - distance)[..., None] * rng.uniform(0.6, 1.0) * (0.95 - part)
 
 
-def cloud_mask(canvas: Canvas, light: Light, rng: Generator) -> Floats:
+def cloud_mask(stage: Stage) -> Floats:
     """Heaps of discs with flat feet, softened: H W in [0, 1]."""
+    canvas, light, rng = stage.canvas, stage.light, stage.rng
     height, width, _ = canvas.image.shape
     layer = Image.new("L", (width, height))
     pen = ImageDraw.Draw(layer)
@@ -102,9 +95,10 @@ def cloud_mask(canvas: Canvas, light: Light, rng: Generator) -> Floats:
     return np.asarray(soft, np.float32) / 255.0
 
 
-def paint_clouds(canvas: Canvas, palette: Palette, light: Light, rng: Generator) -> None:
+def paint_clouds(stage: Stage) -> None:
+    canvas, palette, light = stage.canvas, stage.palette, stage.light
     rows = canvas.rows(0, light.horizon)
-    mask = cloud_mask(canvas, light, rng)[rows]
+    mask = cloud_mask(stage)[rows]
     foot = np.roll(mask, -canvas.image.shape[0] // 40, axis=0)  # where a cloud ends just below, it is in its own shade
     color = mix(palette.cloud * 0.86, palette.cloud, foot)
     canvas.blend(rows, color, 0.92 * mask)

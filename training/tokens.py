@@ -35,7 +35,7 @@ def corpus(count: int, seed: int) -> list[str]:
 
 
 def train_t5(texts: list[str]) -> Tokenizer:
-    """A byte-pair encoding of whole words with `▁` for the space; bytes where a character is unknown; ends in `</s>`."""
+    """A byte-pair encoding with `▁` for the space and bytes for unknown characters; a text ends in `</s>`."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token=T5_UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
