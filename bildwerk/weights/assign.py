@@ -14,6 +14,7 @@ from bildwerk.weights.errors import MismatchedKeysError, WeightsError
 from bildwerk.weights.mapping import Layout
 from bildwerk.weights.read_safetensors import TensorFiles
 from bildwerk.weights.safetensors_header import shown
+from bildwerk.weights.uninitialized import Uninitialized
 
 M = TypeVar("M", bound=nn.Module)
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
@@ -30,7 +31,7 @@ def build(
 
     Raises `MismatchedKeysError` (a `WeightsError`) that lists which tensors are missing, unexpected or misshapen.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialized():
         module = make()
     wanted = module.state_dict()
     layout = choose_layout(layouts, wanted, files)
