@@ -45,7 +45,7 @@ class Row:
             case Operation.CONCATENATE:
                 return torch.cat(list(tensors))
             case Operation.SWAP_HALVES:
-                return _swap_halves(tensors[0])
+                return torch.cat(tensors[0].chunk(2)[::-1])
             case Operation.CONV_1X1_TO_LINEAR:
                 return tensors[0].flatten(1)
 
@@ -57,14 +57,9 @@ class Row:
             case Operation.CONCATENATE:
                 return torch.split(tensor, list(self.sizes))
             case Operation.SWAP_HALVES:
-                return (_swap_halves(tensor),)
+                return (torch.cat(tensor.chunk(2)[::-1]),)
             case Operation.CONV_1X1_TO_LINEAR:
                 return (tensor[:, :, None, None],)
-
-
-def _swap_halves(tensor: Tensor) -> Tensor:
-    """By `flip`, because `cat` on a `meta` tensor loads torch's compiler, two seconds of imports."""
-    return tensor.unflatten(0, (2, -1)).flip(0).flatten(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
