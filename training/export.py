@@ -26,7 +26,6 @@ from training.latents import FOLDER as LATENTS
 from training.latents import scaled_params
 from training.painter import Painter
 from training.tokens import CLIP_TOKENS, T5_END, T5_TOKENS, T5_UNKNOWN
-from training.tokens import FOLDER as TOKENIZERS
 
 FOLDER = Path(__file__).parent.parent / "bildwerk" / "models" / "flux-tiny"
 CARD = Path(__file__).parent / "model_card.md"
@@ -176,7 +175,7 @@ def write_tokenizers(folder: Path, painter: Painter) -> None:
         },
     )
     for name in ("vocab.json", "merges.txt"):
-        shutil.copy(TOKENIZERS / name, clip / name)
+        shutil.copy(painter.tokenizers / name, clip / name)
     (clip / "tokenizer.json").write_text(painter.clip_tokenizer.tokenizer.to_str(pretty=True))
     write_json(
         t5 / "tokenizer_config.json",
