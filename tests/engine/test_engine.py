@@ -205,6 +205,7 @@ def test_a_folder_that_is_not_there_is_an_engine_error(spec: EngineSpec, tmp_pat
     ("options", "sentence"),
     [
         ({"device": "cuda:77"}, "there is no device 'cuda:77' here"),
+        ({"device": "meta"}, "device 'meta' is not one of cpu, cuda, mps"),
         ({"device": "toaster"}, "there is no device 'toaster' here"),
         ({"device": "cpu", "dtype": "float16"}, "dtype 'float16' is not one of float32, bfloat16"),
     ],
