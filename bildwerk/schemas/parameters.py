@@ -36,6 +36,7 @@ class Parameter:
     min_length: int | None = None
     max_length: int | None = None
     options: tuple[str, ...] = ()
+    form: str | None = None
     examples: tuple[str, ...] = ()
     component: str | None = None
     accept: str | None = None
@@ -52,8 +53,8 @@ class Parameter:
     @property
     def legal(self) -> str:
         """The legal values, as the end of the sentence '… must be'."""
-        if self.options:
-            return "one of " + ", ".join(self.options)
+        if self.options or self.form:
+            return self.form or "one of " + ", ".join(self.options)
         return {
             "boolean": "true or false",
             "integer": f"an integer{self._range}",
@@ -170,6 +171,7 @@ def size_parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
             title="Size",
             description=f"Width and height in pixels, written 1024*1024 or 1024x1024. Each side {sides}.",
             default=f"{engine.default_width}*{engine.default_height}",
+            form="a text such as 1024*1024",
             max_length=32,
             examples=("512*512", "768*1024", "1024*768", "1024*1024", "1280*720", "720*1280"),
         ),
