@@ -1,0 +1,302 @@
+"""The only place that changes a prediction's status: one function, one transition, one transaction.
+
+Each is a plain function of a `Connection`, to be run by `Database.write`. Those that finish a claim say whether the
+claim was still good; when it was not, they have written nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+
+from bildwerk.domain.errors import PredictionNotFound, QueueFull
+from bildwerk.domain.prediction import TERMINAL, Claim, FailureCode, Output, Status
+from bildwerk.jobs import history, idempotency
+from bildwerk.jobs.retry import POLICIES
+from bildwerk.jobs.submission import QueueLimits, Submission
+from bildwerk.store import ledger, predictions
+from bildwerk.store.schema import events, outputs
+from bildwerk.store.schema import predictions as table
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The prediction that answers a submission, and whether an earlier request had already made it."""
+
+    prediction_id: str
+    is_replay: bool
+
+
+def submit(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> Submitted:
+    """-> queued: the row, its hold and its idempotency key, or none of them.
+
+    Raises `InsufficientBalance`, `QueueFull` or `IdempotencyMismatch`.
+    """
+    earlier = idempotency.find(connection, submission.account_id, submission.idempotency)
+    if earlier is not None:
+        return Submitted(earlier, is_replay=True)
+    check_queue(connection, submission.account_id, limits)
+    insert_prediction(connection, now, submission, limits)
+    history.append(connection, now, submission.prediction_id, None, Status.QUEUED, actor="api")
+    idempotency.remember(connection, now, submission)
+    ledger.hold(
+        connection,
+        now,
+        submission.account_id,
+        submission.prediction_id,
+        submission.price,
+        submission.request_id,
+    )
+    return Submitted(submission.prediction_id, is_replay=False)
+
+
+def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> None:
+    if predictions.count_queued(connection, account_id) >= limits.per_account:
+        raise QueueFull(f"this account has {limits.per_account} predictions waiting, the most it may have")
+    if predictions.count_queued(connection) >= limits.in_all:
+        raise QueueFull()
+
+
+def insert_prediction(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> None:
+    connection.execute(
+        insert(table).values(
+            id=submission.prediction_id,
+            account_id=submission.account_id,
+            api_key_id=submission.api_key_id,
+            model=submission.model,
+            status=Status.QUEUED,
+            queue_ends_at=now + limits.ttl_ms,
+            cancel_at=submission.cancel_at,
+            price=submission.price,
+            images=submission.images,
+            batch_key=submission.batch_key,
+            input=json.dumps(submission.input),
+            request_body=submission.request_body,
+            as_base64=submission.as_base64,
+            object_hours=submission.object_hours,
+            webhook_url=submission.webhook_url,
+            warnings=json.dumps(submission.warnings),
+            created_at=now,
+        )
+    )
+
+
+def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms: int) -> Claim:
+    """queued -> running. The attempt is counted now, so that a job which kills its worker has used one up."""
+    claimed = Claim(row.id, row.claim_no + 1, worker)
+    values = {
+        "claim_no": claimed.claim_no,
+        "attempts": row.attempts + 1,
+        "worker": worker,
+        "lease_until": now + lease_ms,
+        "started_at": now,
+    }
+    move(connection, now, row, Status.RUNNING, actor=worker, values=values)
+    return claimed
+
+
+def succeed(
+    connection: Connection,
+    now: int,
+    claimed: Claim,
+    pictures: Sequence[Output],
+    timings: dict[str, float],
+    warnings: Sequence[str] = (),
+) -> bool:
+    """running -> succeeded, with the pictures, whose files are already durable, and the capture of the hold.
+
+    When the owner has asked to cancel in the meantime it is canceled instead, free of charge.
+    """
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    if row.cancel_requested:
+        end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
+        return True
+    connection.execute(insert(outputs), [output_values(row.id, picture) for picture in pictures])
+    merged = [*json.loads(row.warnings), *warnings]
+    values = {
+        "timings": json.dumps(timings),
+        "warnings": json.dumps(merged),
+        "outputs_expire_at": now + row.object_hours * HOUR_MS,
+    }
+    end(connection, now, row, Status.SUCCEEDED, claimed.worker, values=values)
+    return True
+
+
+def retry_or_fail(connection: Connection, now: int, claimed: Claim, code: FailureCode, message: str) -> bool:
+    """running -> queued while the code's policy allows another attempt, else running -> failed."""
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    settle_failure(connection, now, row, code, message, actor=claimed.worker)
+    return True
+
+
+def give_back(connection: Connection, now: int, claimed: Claim) -> bool:
+    """running -> queued without using up the attempt: the worker is leaving, the prediction did nothing wrong."""
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    requeue(connection, now, row, pause_ms=0, attempts=row.attempts - 1, actor=claimed.worker, detail="given back")
+    return True
+
+
+def finish_cancel(connection: Connection, now: int, claimed: Claim) -> bool:
+    """running -> canceled, once the worker has dropped it."""
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
+    return True
+
+
+def cancel(connection: Connection, now: int, account_id: str, prediction_id: str) -> Status:
+    """queued -> canceled, or a wish that the worker will see; nothing in a terminal status. Returns what it is now.
+
+    Raises `PredictionNotFound` for an unknown prediction and for another account's.
+    """
+    row = connection.execute(
+        select(table).where(table.c.id == prediction_id, table.c.account_id == account_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise PredictionNotFound()
+    if row.status == Status.QUEUED:
+        end(connection, now, row, Status.CANCELED, "owner", code=FailureCode.CANCELED)
+        return Status.CANCELED
+    if row.status == Status.RUNNING:
+        connection.execute(update(table).where(table.c.id == prediction_id).values(cancel_requested=True))
+    return Status(row.status)
+
+
+def expire(connection: Connection, now: int) -> list[str]:
+    """queued or running -> expired, free, for all whose `Cancel-After` or whose time in the queue is over."""
+    waited_too_long = (table.c.status == "queued") & (table.c.queue_ends_at <= now)
+    no_longer_wanted = table.c.status.in_(("queued", "running")) & (table.c.cancel_at <= now)
+    rows = connection.execute(select(table).where(or_(waited_too_long, no_longer_wanted)).with_for_update()).all()
+    for row in rows:
+        end(connection, now, row, Status.EXPIRED, "dispatcher", code=FailureCode.EXPIRED)
+    return [row.id for row in rows]
+
+
+def reap(connection: Connection, now: int) -> list[str]:
+    """Take back every claim whose lease is over, as if its worker had reported its own death."""
+    condition = (table.c.status == "running") & (table.c.lease_until <= now)
+    return take_back(connection, now, condition, actor="reaper")
+
+
+def take_back_all(connection: Connection, now: int) -> list[str]:
+    """Take back every claim there is: at start, when no worker of an earlier process can be alive."""
+    connection.execute(update(table).where(table.c.status == "queued").values(not_before=0))
+    return take_back(connection, now, table.c.status == "running", actor="start")
+
+
+def take_back(connection: Connection, now: int, condition: Any, actor: str) -> list[str]:
+    rows = connection.execute(select(table).where(condition).with_for_update()).all()
+    for row in rows:
+        settle_failure(connection, now, row, FailureCode.WORKER_LOST, "the worker was lost", actor)
+    return [row.id for row in rows]
+
+
+def settle_failure(
+    connection: Connection, now: int, row: Row[Any], code: FailureCode, message: str, actor: str
+) -> None:
+    """What becomes of a running row whose attempt has come to nothing."""
+    pause = POLICIES[code].pause_after(row.attempts)
+    if row.cancel_requested:
+        end(connection, now, row, Status.CANCELED, actor, code=FailureCode.CANCELED)
+    elif pause is None:
+        end(connection, now, row, Status.FAILED, actor, code=code, message=message)
+    else:
+        requeue(connection, now, row, pause_ms=pause, attempts=row.attempts, actor=actor, detail=f"{code}: {message}")
+
+
+def requeue(
+    connection: Connection, now: int, row: Row[Any], *, pause_ms: int, attempts: int, actor: str, detail: str
+) -> None:
+    """running -> queued, not to be claimed again before `pause_ms` have passed."""
+    values = {"worker": None, "lease_until": None, "not_before": now + pause_ms, "attempts": attempts}
+    move(connection, now, row, Status.QUEUED, actor=actor, values=values, detail=detail)
+
+
+ERROR_TEXTS = {FailureCode.CANCELED: "canceled", FailureCode.EXPIRED: "expired before it was finished"}
+
+
+def end(
+    connection: Connection,
+    now: int,
+    row: Row[Any],
+    to: Status,
+    actor: str,
+    *,
+    code: FailureCode | None = None,
+    message: str = "",
+    values: dict[str, Any] | None = None,
+) -> None:
+    """Into a terminal status: the row, its history, its event, and its money, which is captured or goes back."""
+    text = ERROR_TEXTS.get(code, message) if code else ""
+    ending = {"worker": None, "lease_until": None, "finished_at": now, "error_code": code, "error": text}
+    move(connection, now, row, to, actor=actor, values={**ending, **(values or {})}, detail=code or "")
+    settle = ledger.capture if to is Status.SUCCEEDED else ledger.release
+    settle(connection, now, row.account_id, row.id, row.claim_no, row.price)
+    connection.execute(insert(events).values(id=f"evt_{row.id}", prediction_id=row.id, kind=to, created_at=now))
+
+
+def move(
+    connection: Connection,
+    now: int,
+    row: Row[Any],
+    to: Status,
+    *,
+    actor: str,
+    values: dict[str, Any],
+    detail: str = "",
+) -> None:
+    """The row as it was read, and no other, takes the status `to`; its history says so."""
+    if row.status in TERMINAL:
+        raise AssertionError(f"{row.id} is {row.status}, which is the end of it")
+    connection.execute(update(table).where(table.c.id == row.id).values(status=to, **values))
+    history.append(
+        connection,
+        now,
+        row.id,
+        Status(row.status),
+        to,
+        actor=actor,
+        claim_no=values.get("claim_no", row.claim_no),
+        attempts=values.get("attempts", row.attempts),
+        detail=detail,
+    )
+
+
+def fetch_claimed(connection: Connection, claimed: Claim) -> Row[Any] | None:
+    """The row if the claim still holds it: running, under this number, by this worker. This is the fence."""
+    return connection.execute(
+        select(table)
+        .where(
+            table.c.id == claimed.prediction_id,
+            table.c.status == "running",
+            table.c.claim_no == claimed.claim_no,
+            table.c.worker == claimed.worker,
+        )
+        .with_for_update()
+    ).one_or_none()
+
+
+def output_values(prediction_id: str, picture: Output) -> dict[str, Any]:
+    return {
+        "prediction_id": prediction_id,
+        "idx": picture.index,
+        "claim_no": picture.claim_no,
+        "object_key": picture.object_key,
+        "sha256": picture.sha256,
+        "bytes": picture.byte_count,
+        "media_type": picture.media_type,
+        "width": picture.width,
+        "height": picture.height,
+        "seed": picture.seed,
+    }
