@@ -31,6 +31,8 @@ class EngineSpec:
     """Above this area the picture is made at the nearest trained size and scaled up; None: any area is native."""
     default_guidance: float | None = None
     """None: the model has no guidance input."""
+    dtype: str = "bfloat16"
+    """Torch's name of the type to compute in, where the caller does not choose one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ Event = Progress | GeneratedImage
 IsCancelled = Callable[[str], bool]
 
 
-def never_cancelled(request_id: str) -> bool:
+def never_cancelled(_request_id: str) -> bool:
     return False
 
 

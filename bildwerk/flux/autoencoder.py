@@ -4,6 +4,8 @@ B batch, C channels, H W pixels, h w latent positions (H / downscale).  Module n
 Source: black-forest-labs/flux, `modules/autoencoder.py`.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -84,7 +86,7 @@ class Level(nn.Module):
     ) -> None:
         super().__init__()
         widths = [in_channels] + [out_channels] * num_blocks
-        self.block = nn.ModuleList(ResnetBlock(a, b, params) for a, b in zip(widths, widths[1:], strict=False))
+        self.block = nn.ModuleList(ResnetBlock(a, b, params) for a, b in pairwise(widths))
         self.downsample = Downsample(out_channels) if downsample else None
         self.upsample = Upsample(out_channels) if upsample else None
 
@@ -155,7 +157,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Both directions. Latents outside this class are scaled: `(z - shift_factor) * scale_factor`, about unit variance."""
+    """Both directions. Outside this class latents are `(z - shift_factor) * scale_factor`: about unit variance."""
 
     def __init__(self, params: AutoencoderParams) -> None:
         super().__init__()
@@ -169,7 +171,7 @@ class Autoencoder(nn.Module):
         return mean, log_variance.clamp(-30.0, 20.0)
 
     def encode(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
-        """pixels: B 3 H W in [-1, 1] -> scaled latents: B C h w; the mean, or a sample where noise (B C h w) is given."""
+        """pixels: B 3 H W in [-1, 1] -> scaled latents: B C h w; the mean, or with noise (B C h w) a sample."""
         mean, log_variance = self.moments(pixels)
         z = mean if noise is None else mean + torch.exp(0.5 * log_variance) * noise
         return (z - self.params.shift_factor) * self.params.scale_factor

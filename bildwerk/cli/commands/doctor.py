@@ -1,0 +1,95 @@
+"""`bildwerk doctor`: can this machine make pictures, and if not, what is to be done?"""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bildwerk.cli.commands.models import ModelState, state_of
+from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.machine import Machine, package_version, read_devices, read_machine
+from bildwerk.cli.report import wants_json, write_json
+from bildwerk.domain.catalog import load_catalog
+
+ENGINE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    machine: Machine
+    packages: dict[str, str | None]
+    devices: dict[str, Any]
+    models: tuple[ModelState, ...]
+
+    @property
+    def missing_packages(self) -> list[str]:
+        return [name for name, version in self.packages.items() if version is None]
+
+    @property
+    def to_do(self) -> list[str]:
+        advice = [f"{state.model.id}: {state.advice}" for state in self.models if state.advice is not None]
+        if self.missing_packages:
+            advice.insert(0, f"install {', '.join(self.missing_packages)} with: pip install 'bildwerk[engine]'")
+        elif "error" in self.devices:
+            advice.insert(0, f"torch cannot be used: {self.devices['error']}")
+        return advice
+
+    @property
+    def can_make_pictures(self) -> bool:
+        is_engine_ready = not self.missing_packages and "error" not in self.devices
+        return is_engine_ready and any(state.is_ready for state in self.models)
+
+
+def examine() -> Diagnosis:
+    packages = {name: package_version(name) for name in ENGINE_PACKAGES}
+    devices = {"error": "torch is not installed"} if packages["torch"] is None else read_devices()
+    return Diagnosis(read_machine(), packages, devices, tuple(state_of(model) for model in load_catalog().values()))
+
+
+def doctor(*, json: bool | None = None) -> int:
+    """Say what this machine has, which models are complete, and what to do. Ends with 1 if it can make no picture.
+
+    Parameters
+    ----------
+    json
+        Print a JSON object. Default: only where standard output is not a terminal.
+    """
+    diagnosis = examine()
+    if wants_json(json, sys.stdout):
+        write_json(as_json(diagnosis))
+    else:
+        for line in as_text(diagnosis):
+            print(line)
+    return ExitCode.OK if diagnosis.can_make_pictures else ExitCode.EXPECTED
+
+
+def as_json(diagnosis: Diagnosis) -> dict[str, object]:
+    return {
+        "can_make_pictures": diagnosis.can_make_pictures,
+        "machine": asdict(diagnosis.machine),
+        "packages": diagnosis.packages,
+        "devices": diagnosis.devices,
+        "models": [state.as_json() for state in diagnosis.models],
+        "to_do": diagnosis.to_do,
+    }
+
+
+def as_text(diagnosis: Diagnosis) -> list[str]:
+    machine = diagnosis.machine
+    return [
+        f"system     {machine.system}, Python {machine.python}",
+        f"processor  {machine.cpu}, {machine.cores} cores, {', '.join(machine.cpu_features) or 'no known features'}",
+        f"memory     {machine.memory_gib} GiB, {machine.available_gib} GiB available",
+        *(f"package    {name} {version or 'missing'}" for name, version in diagnosis.packages.items()),
+        *(f"device     {describe(device)}" for device in diagnosis.devices.get("devices", [])),
+        *(
+            f"model      {state.model.id}: {'ready' if state.is_ready else state.problems[0]}"
+            for state in diagnosis.models
+        ),
+        *(f"to do      {sentence}" for sentence in diagnosis.to_do),
+        "This machine can make pictures." if diagnosis.can_make_pictures else "This machine cannot make pictures yet.",
+    ]
+
+
+def describe(device: dict[str, Any]) -> str:
+    details = [f"{value:g} {key}" if isinstance(value, float) else str(value) for key, value in device.items()]
+    return ", ".join(details)

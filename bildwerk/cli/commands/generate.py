@@ -1,0 +1,95 @@
+"""`bildwerk generate`: pictures from a sentence, computed here, without a service or a database."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bildwerk.cli.failure import CommandError
+from bildwerk.cli.order import Order, Wishes, take_order
+from bildwerk.cli.output_file import write_file
+from bildwerk.cli.report import Report, open_report
+from bildwerk.engine.request import Engine, EngineSpec, GeneratedImage, GenerateRequest, Progress
+
+
+def generate(
+    prompt: str,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("bildwerk-{seed}.png"),
+    size: str | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    n: int = 1,
+    model: str = "flux-tiny",
+    guidance: float | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    json: bool | None = None,
+) -> None:
+    """Make pictures from a prompt, on this machine.
+
+    Parameters
+    ----------
+    prompt
+        What the picture should show; - reads it from standard input.
+    output
+        File to write: .png, .jpg or .webp. {n} and {seed} in the name are filled in; several pictures get numbers.
+    size
+        Width and height in pixels, such as 512x512. Default: the model's own.
+    steps
+        Denoising steps, 1 to 50; more than the model was made for are lowered, with a warning.
+    seed
+        The same seed gives the same picture. Default: a random one, which is printed. Picture i uses seed + i.
+    n
+        Number of pictures, 1 to 100.
+    model
+        Id or short name of a model; see `bildwerk models list`.
+    guidance
+        Guidance scale, for models that have one.
+    device
+        Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
+    dtype
+        What to compute in: float32, bfloat16. Default: the model's own.
+    json
+        Print one JSON object a line. Default: only where standard output is not a terminal.
+    """
+    started = time.perf_counter()
+    order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance))
+    with open_report(json) as report:
+        report.start(order.spec.id, order.request)
+        engine = load_engine(order.spec, device, dtype, report)
+        for batch in order.batches():
+            make_pictures(engine, batch, order, report)
+        report.end(order.request.num_images, time.perf_counter() - started)
+
+
+def load_engine(spec: EngineSpec, device: str | None, dtype: str | None, report: Report) -> Engine:
+    report.progress(Progress("load", 0, 1))
+    try:
+        from bildwerk.engine.engine import FluxEngine
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"making pictures here needs {error.name}, which is not installed: pip install 'bildwerk[engine]'"
+        ) from error
+    try:
+        engine = FluxEngine.load(spec, device, dtype)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{spec.id} cannot be loaded: {error}") from error
+    report.progress(Progress("load", 1, 1))
+    return engine
+
+
+def make_pictures(engine: Engine, batch: GenerateRequest, order: Order, report: Report) -> None:
+    """Write each picture as soon as it is there. The pictures of one order share their warnings: said once."""
+    is_first_batch = batch.seed == order.request.seed
+    for event in engine.generate([batch]):
+        match event:
+            case Progress():
+                report.progress(event)
+            case GeneratedImage():
+                path = order.path_of(event.seed)
+                write_file(path, event.data)
+                for message in event.warnings if is_first_batch and event.index == 0 else ():
+                    report.warning(message)
+                report.image(path, event)

@@ -1,0 +1,97 @@
+"""`bildwerk models`: what can be asked for, and whether its files are here."""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cyclopts import App
+
+from bildwerk.checkpoints.integrity import problems
+from bildwerk.checkpoints.location import folder_of, how_to_get
+from bildwerk.cli.model_files import models_folder, named_model
+from bildwerk.cli.report import wants_json, write_json
+from bildwerk.domain.catalog import ModelSpec, load_catalog
+
+models = App(name="models", help="The models that can be asked for.")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A model and what its folder looks like."""
+
+    model: ModelSpec
+    folder: Path
+    problems: tuple[str, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.problems
+
+    @property
+    def advice(self) -> str | None:
+        return None if self.is_ready else how_to_get(self.model, self.folder)
+
+    def as_json(self) -> dict[str, object]:
+        facts = {"ready": self.is_ready, "folder": str(self.folder), "problems": self.problems, "advice": self.advice}
+        return asdict(self.model) | facts
+
+
+def state_of(model: ModelSpec) -> ModelState:
+    folder = folder_of(model, models_folder())
+    return ModelState(model, folder, tuple(problems(folder)))
+
+
+@models.command(name="list")
+def list_models(*, json: bool | None = None) -> None:
+    """List every model, and whether it can be used here.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object a line. Default: only where standard output is not a terminal.
+    """
+    states = [state_of(model) for model in load_catalog().values()]
+    if wants_json(json, sys.stdout):
+        for state in states:
+            write_json(state.as_json())
+        return
+    for state in states:
+        readiness = "ready" if state.is_ready else "files missing"
+        print(f"{state.model.id:32} {readiness:14} {state.model.display_name}")
+
+
+@models.command
+def show(model: str, *, json: bool | None = None) -> None:
+    """Show one model: its numbers, where its files lie, and what is wrong with them.
+
+    Parameters
+    ----------
+    model
+        Id or short name.
+    json
+        Print a JSON object. Default: only where standard output is not a terminal.
+    """
+    state = state_of(named_model(model))
+    if wants_json(json, sys.stdout):
+        write_json(state.as_json())
+        return
+    for name, value in facts(state):
+        print(f"{name:16} {value}")
+
+
+def facts(state: ModelState) -> list[tuple[str, object]]:
+    model, numbers = state.model, state.model.engine
+    lines: list[tuple[str, object]] = [
+        ("id", model.id),
+        ("short name", model.short_name),
+        ("name", f"{model.display_name} by {model.organization}, {model.license}"),
+        ("description", model.description),
+        ("parameters", f"{model.parameters:,}"),
+        ("sizes", f"{numbers.min_side} to {numbers.max_side} a side; {numbers.default_width}x{numbers.default_height}"),
+        ("steps", f"1 to {numbers.max_steps}; {numbers.default_steps}"),
+        ("prompt", f"{numbers.max_text_tokens} tokens are read"),
+        ("price", f"${model.price_per_image / 1_000_000:.4f} a picture, when served"),
+        ("folder", state.folder),
+        ("state", "ready" if state.is_ready else "; ".join(state.problems)),
+    ]
+    return lines if state.advice is None else [*lines, ("to do", state.advice)]

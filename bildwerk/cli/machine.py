@@ -1,0 +1,96 @@
+"""What this machine is made of, as far as making pictures goes. Read from /proc and the package metadata: no torch."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+CPU_FEATURES = {
+    "AVX2": ("avx2",),
+    "AVX-512": ("avx512f",),
+    "bf16": ("avx512_bf16", "bf16"),
+    "VNNI": ("avx512_vnni", "avx_vnni"),
+    "AMX": ("amx_tile",),
+    "i8mm": ("i8mm",),
+}
+"""What we call it, and the flags of /proc/cpuinfo, x86-64 and aarch64, any of which says it is there."""
+DEVICES_MODULE = "bildwerk.engine.devices"
+DEVICES_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    system: str
+    python: str
+    cpu: str
+    cores: int
+    cpu_features: tuple[str, ...]
+    memory_gib: float | None
+    available_gib: float | None
+
+
+def read_machine(proc: Path = Path("/proc")) -> Machine:
+    cpu = _colon_lines(proc / "cpuinfo")
+    memory = _colon_lines(proc / "meminfo")
+    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
+    return Machine(
+        system=platform.platform(),
+        python=platform.python_version(),
+        cpu=cpu.get("model name") or platform.processor() or platform.machine(),
+        cores=usable_cores(),
+        cpu_features=tuple(name for name, any_of in CPU_FEATURES.items() if flags.intersection(any_of)),
+        memory_gib=_gib(memory.get("MemTotal")),
+        available_gib=_gib(memory.get("MemAvailable")),
+    )
+
+
+def usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _colon_lines(path: Path) -> dict[str, str]:
+    """The first value of each name in a file of `name : value` lines; empty where there is no such file."""
+    if not path.is_file():
+        return {}
+    values: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        values.setdefault(name.strip(), value.strip())
+    return values
+
+
+def _gib(kilobytes: str | None) -> float | None:
+    return None if kilobytes is None else round(int(kilobytes.split()[0]) / 2**20, 1)
+
+
+def package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def read_devices() -> dict[str, Any]:
+    """What torch sees, asked in a process of its own: {"torch", "devices": [{"name", "description", ...}]}, or
+    {"error": sentence} where torch cannot say."""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", DEVICES_MODULE],
+            capture_output=True,
+            text=True,
+            timeout=DEVICES_TIMEOUT_SECONDS,
+            check=True,
+        )
+        devices: dict[str, Any] = json.loads(answer.stdout)
+    except subprocess.CalledProcessError as error:
+        return {"error": (error.stderr.strip().splitlines() or ["no answer"])[-1]}
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return {"error": str(error)}
+    return devices

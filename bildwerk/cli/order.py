@@ -1,0 +1,92 @@
+"""What was ordered on the command line, checked before anything heavy is loaded."""
+
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bildwerk.cli.failure import CommandError
+from bildwerk.cli.model_files import complete_folder, engine_spec, named_model
+from bildwerk.cli.output_file import check_writable, format_of, numbered
+from bildwerk.cli.picture_size import parse_size
+from bildwerk.domain.catalog import ModelSpec
+from bildwerk.engine.fitting import fit
+from bildwerk.engine.request import MAX_SEED, EngineSpec, GenerateRequest
+
+MAX_PICTURES = 100
+STANDARD_INPUT = "-"
+RANDOM_SEED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The command line as it was typed; None where nothing was said."""
+
+    prompt: str
+    output: Path
+    size: str | None = None
+    steps: int | None = None
+    seed: int | None = None
+    n: int = 1
+    model: str = "flux-tiny"
+    guidance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What remains to be computed and written."""
+
+    spec: EngineSpec
+    request: GenerateRequest
+    output: Path
+    max_batch: int
+
+    def batches(self) -> Iterator[GenerateRequest]:
+        """The request in parts of as many pictures as the model makes at once."""
+        for first in range(0, self.request.num_images, self.max_batch):
+            count = min(self.max_batch, self.request.num_images - first)
+            yield replace(self.request, seed=self.request.seed + first, num_images=count)
+
+    def path_of(self, seed: int) -> Path:
+        return numbered(self.output, seed - self.request.seed + 1, self.request.num_images, seed)
+
+
+def take_order(wishes: Wishes) -> Order:
+    """Raises `CommandError` for whatever can be known to fail before the model is loaded."""
+    model = named_model(wishes.model)
+    if not 1 <= wishes.n <= MAX_PICTURES:
+        raise CommandError(f"number of pictures {wishes.n} is outside 1 to {MAX_PICTURES}")
+    request = requested(model, wishes, format_of(wishes.output))
+    check_writable(wishes.output)
+    spec = engine_spec(model, complete_folder(model))
+    try:
+        fit(spec, request)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    return Order(spec, request, wishes.output, model.max_images)
+
+
+def requested(model: ModelSpec, wishes: Wishes, output_format: str) -> GenerateRequest:
+    numbers = model.engine
+    native = (numbers.default_width, numbers.default_height)
+    width, height = native if wishes.size is None else parse_size(wishes.size)
+    return GenerateRequest(
+        prompt=read_prompt(wishes.prompt, model.max_prompt_characters),
+        width=width,
+        height=height,
+        steps=numbers.default_steps if wishes.steps is None else wishes.steps,
+        seed=secrets.randbelow(MAX_SEED + 1) if wishes.seed in (None, RANDOM_SEED) else wishes.seed,
+        num_images=wishes.n,
+        guidance=wishes.guidance,
+        output_format=output_format,
+    )
+
+
+def read_prompt(prompt: str, limit: int) -> str:
+    """Bytes that are no text become question marks. Raises `CommandError` for more than `limit` characters."""
+    typed = sys.stdin.read() if prompt == STANDARD_INPUT else prompt
+    text = typed.encode(errors="replace").decode()
+    if len(text) > limit:
+        raise CommandError(f"the prompt has {len(text):,} characters; the limit is {limit:,}")
+    return text.strip()

@@ -1,0 +1,109 @@
+"""What a person, or a program, is told while pictures are made.
+
+On a terminal: progress bars and warnings on standard error, one line a picture on standard output.
+Elsewhere, or with --json: one JSON object a line on standard output, each with an "event":
+
+    {"event": "start", "model", "prompt", "width", "height", "steps", "seed", "images"}
+    {"event": "progress", "stage": "load" | "encode" | "denoise" | "decode", "done", "total"}
+    {"event": "warning", "message"}
+    {"event": "image", "path", "seed", "width", "height", "bytes", "media_type", "timings": {stage: seconds}}
+    {"event": "end", "images", "seconds"}
+
+An error is a line on standard error and the exit code, in both.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from bildwerk.cli.progress_bar import ProgressBar
+from bildwerk.engine.request import GeneratedImage, GenerateRequest, Progress
+
+
+class Report(Protocol):
+    def start(self, model: str, request: GenerateRequest) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def warning(self, message: str) -> None: ...
+    def image(self, path: Path, image: GeneratedImage) -> None: ...
+    def end(self, images: int, seconds: float) -> None: ...
+
+
+def wants_json(asked: bool | None, stdout: TextIO) -> bool:
+    return not stdout.isatty() if asked is None else asked
+
+
+def write_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+class JsonReport:
+    def start(self, model: str, request: GenerateRequest) -> None:
+        write_json(
+            {
+                "event": "start",
+                "model": model,
+                "prompt": request.prompt,
+                "width": request.width,
+                "height": request.height,
+                "steps": request.steps,
+                "seed": request.seed,
+                "images": request.num_images,
+            }
+        )
+
+    def progress(self, progress: Progress) -> None:
+        write_json({"event": "progress", "stage": progress.stage, "done": progress.done, "total": progress.total})
+
+    def warning(self, message: str) -> None:
+        write_json({"event": "warning", "message": message})
+
+    def image(self, path: Path, image: GeneratedImage) -> None:
+        write_json(
+            {
+                "event": "image",
+                "path": str(path),
+                "seed": image.seed,
+                "width": image.width,
+                "height": image.height,
+                "bytes": len(image.data),
+                "media_type": image.media_type,
+                "timings": {stage: round(seconds, 4) for stage, seconds in image.timings.items()},
+            }
+        )
+
+    def end(self, images: int, seconds: float) -> None:
+        write_json({"event": "end", "images": images, "seconds": round(seconds, 3)})
+
+
+class TextReport:
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+
+    def start(self, model: str, request: GenerateRequest) -> None:
+        self._bar.say(f"{model}, {request.width}x{request.height}, {request.steps} steps, seed {request.seed}")
+
+    def progress(self, progress: Progress) -> None:
+        self._bar.show(progress.stage, progress.done, progress.total)
+
+    def warning(self, message: str) -> None:
+        self._bar.say(f"warning: {message}")
+
+    def image(self, path: Path, image: GeneratedImage) -> None:
+        self._bar.clear()
+        print(f"{path}  {image.width}x{image.height}  seed {image.seed}", flush=True)
+
+    def end(self, images: int, seconds: float) -> None:
+        self._bar.clear()
+        print(f"{images} picture{'s' if images != 1 else ''} in {seconds:.1f} s", flush=True)
+
+
+@contextmanager
+def open_report(json_asked: bool | None) -> Iterator[Report]:
+    if wants_json(json_asked, sys.stdout):
+        yield JsonReport()
+        return
+    with closing(ProgressBar(sys.stderr)) as bar:
+        yield TextReport(bar)

@@ -1,0 +1,85 @@
+"""The catalog: every model that can be asked for, one TOML file each in the folder `catalog` beside this module.
+
+A spec says what a model is called, what it costs, what a request may ask of it, and, in its `[engine]` table, the
+numbers that the engine is given.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CATALOG_FOLDER = Path(__file__).with_suffix("")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNumbers:
+    """What the engine has to know of a model: the fields of `engine.request.EngineSpec` but its id and folder."""
+
+    default_width: int
+    default_height: int
+    default_steps: int
+    max_steps: int
+    max_text_tokens: int
+    size_multiple: int
+    min_side: int
+    max_side: int
+    max_pixels: int
+    dtype: str
+    max_native_pixels: int | None = None
+    default_guidance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One entry of the catalog. Prices are integer micro-dollars; `embedded` weights ship with the package."""
+
+    id: str
+    display_name: str
+    type: str
+    description: str
+    organization: str
+    license: str
+    price_per_image: int
+    max_prompt_characters: int
+    max_images: int
+    parameters: int
+    embedded: bool
+    source: str
+    engine: EngineNumbers
+
+    @property
+    def short_name(self) -> str:
+        return self.id.rpartition("/")[2]
+
+    def answers_to(self, name: str) -> bool:
+        return name in (self.id, self.short_name)
+
+
+Catalog = Mapping[str, ModelSpec]
+
+
+def load_catalog(folder: Path = CATALOG_FOLDER) -> Catalog:
+    """Read every spec in `folder`, by id.
+
+    Raises `ValueError` that names the file for a spec with missing, unknown or clashing entries.
+    """
+    specs = [read_spec(path) for path in sorted(folder.glob("*.toml"))]
+    names = [name for spec in specs for name in (spec.id, spec.short_name)]
+    clashing = sorted({name for name in names if names.count(name) > 1})
+    if clashing:
+        raise ValueError(f"{folder}: more than one model answers to {', '.join(clashing)}")
+    return {spec.id: spec for spec in specs}
+
+
+def read_spec(path: Path) -> ModelSpec:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return ModelSpec(**{**table, "engine": EngineNumbers(**table.get("engine", {}))})
+    except TypeError as error:
+        raise ValueError(f"{path}: not a model spec: {error}") from error
+
+
+def find_model(catalog: Catalog, name: str) -> ModelSpec | None:
+    """The model with this id or short name."""
+    return next((spec for spec in catalog.values() if spec.answers_to(name)), None)

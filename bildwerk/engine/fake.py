@@ -1,0 +1,67 @@
+"""An engine without torch: it paints a plain picture that depends on prompt and seed alone.
+
+The service's tests and a laptop without torch run the real application on it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+
+from PIL import Image, ImageDraw
+
+from bildwerk.engine.batch import Batch, Row
+from bildwerk.engine.request import (
+    EngineSpec,
+    Event,
+    GenerateRequest,
+    IsCancelled,
+    Progress,
+    never_cancelled,
+)
+from bildwerk.engine.stopwatch import Stopwatch
+
+PALETTE_BYTES = 9
+
+
+class FakeEngine:
+    """Takes `step_seconds` a step, says everything that the real engine says, and knows no picture."""
+
+    def __init__(
+        self, spec: EngineSpec, step_seconds: float = 0.0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.spec = spec
+        self.step_seconds = step_seconds
+        self.sleep = sleep
+
+    def generate(
+        self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled
+    ) -> Iterator[Event]:
+        """As `Engine.generate`."""
+        batch = Batch.of(self.spec, requests)
+        clock = Stopwatch()
+        yield Progress("encode", 1, 1)
+        clock.lap("encode")
+        for done in range(1, batch.steps + 1):
+            self.sleep(self.step_seconds)
+            batch = batch.select(batch.wanted(is_cancelled))
+            if not batch.rows:
+                return
+            yield Progress("denoise", done, batch.steps)
+        clock.lap("denoise")
+        for done, row in enumerate(batch.rows, start=1):
+            yield Progress("decode", done, len(batch.rows))
+            yield row.finish(self.spec.id, paint(row), clock.seconds)
+
+
+def paint(row: Row) -> Image.Image:
+    """A sky, a sun and a ground in colors of the prompt's and the seed's hash."""
+    digest = blake2b(f"{row.seed}:{row.request.prompt}".encode(), digest_size=PALETTE_BYTES + 2).digest()
+    sky, sun, ground = (tuple(digest[i : i + 3]) for i in range(0, PALETTE_BYTES, 3))
+    width, height = row.fitted.render_width, row.fitted.render_height
+    x, y = digest[-2] * width // 255, digest[-1] * height // 510
+    radius = min(width, height) // 8
+    picture = Image.new("RGB", (width, height), sky)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=sun)
+    draw.rectangle((0, height * 2 // 3, width, height), fill=ground)
+    return picture
