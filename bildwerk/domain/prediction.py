@@ -8,7 +8,7 @@
                                                                └── fail ─────────► failed
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -98,7 +98,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One row, as read. Times are milliseconds since 1970 (UTC); `price` is micro-dollars for all of its images."""
+    """One row, as read. Times are milliseconds since 1970 (UTC); `price` is micro-dollars for all of its images.
+
+    `warnings` are those of the submission and, once it has succeeded, the engine's; `timings` are seconds by stage.
+    """
 
     id: str
     account_id: str
@@ -113,6 +116,7 @@ class Prediction:
     request_body: str
     as_base64: bool
     warnings: tuple[str, ...]
+    submit_warnings: tuple[str, ...]
     error_code: FailureCode | None
     error: str
     timings: dict[str, float]
@@ -120,4 +124,18 @@ class Prediction:
     started_at: int | None
     finished_at: int | None
     outputs_expire_at: int | None
-    outputs: tuple[Output, ...] = field(default=())
+    outputs: tuple[Output, ...] = ()
+
+    @property
+    def as_submitted(self) -> "Prediction":
+        """How it looked at the moment of its submission, whatever has become of it since."""
+        return replace(
+            self,
+            status=Status.QUEUED,
+            warnings=self.submit_warnings,
+            error_code=None,
+            error="",
+            started_at=None,
+            finished_at=None,
+            outputs=(),
+        )

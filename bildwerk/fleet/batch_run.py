@@ -1,17 +1,21 @@
 """One batch on its way through a replica: events in, each prediction finished as soon as its last picture is there."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
+from functools import partial
+from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from bildwerk.domain.errors import StorageUnavailable
-from bildwerk.domain.prediction import Claim, FailureCode
+from bildwerk.domain.prediction import Claim, FailureCode, Output
 from bildwerk.engine.request import Event, GeneratedImage, Progress
-from bildwerk.fleet.batching import as_output, as_request, merged_warnings, picture_key, timings
+from bildwerk.fleet.batching import as_output, merged_warnings, picture_key
 from bildwerk.fleet.fleet import Replica, ReplicaFailed
 from bildwerk.jobs import lifecycle
+from bildwerk.jobs.engine_request import as_request
 from bildwerk.jobs.progress import ProgressHub, Stage
 from bildwerk.jobs.queue import Job
 from bildwerk.store.clock import Now
@@ -49,6 +53,7 @@ class BatchRun:
             self._spawn(self._conclude(job, failure))
 
     async def finished(self) -> None:
+        """Wait until all is stored. Raises what went wrong with any of it."""
         while self._finishing:
             await asyncio.gather(*self._finishing)
 
@@ -68,13 +73,15 @@ class BatchRun:
 
     async def give_back(self) -> None:
         """Leave everything unfinished to another attempt, without using one up."""
-        for claim in self.open_claims:
-            await self._database.write(lambda connection, claim=claim: lifecycle.give_back(connection, self._now(), claim))
-        self._open.clear()
+        for job in list(self._open.values()):
+            await self._write(job, partial(self._give_back, job.claim))
+
+    def _give_back(self, claim: Claim, connection: Connection) -> bool:
+        return lifecycle.give_back(connection, self._now(), claim)
 
     async def _drive(self) -> ReplicaFailed | None:
         try:
-            async with aclosing(self._replica.generate([as_request(job) for job in self._jobs.values()])) as events:
+            async with aclosing(self._replica.generate([as_request(job.input, key) for key, job in self._jobs.items()])) as events:
                 async for event in events:
                     self._take(event)
         except ReplicaFailed as failure:
@@ -100,7 +107,7 @@ class BatchRun:
     def _undelivered(self) -> list[Job]:
         return [job for key, job in self._open.items() if len(self._pictures[key]) < job.images]
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
@@ -113,13 +120,13 @@ class BatchRun:
         except StorageUnavailable as error:
             await self._retry_or_fail(job, FailureCode.STORAGE_ERROR, error.message)
             return
-        numbers, warnings = timings(job, ordered), merged_warnings(ordered)
+        timings, warnings = dict(ordered[0].timings), merged_warnings(ordered)
         await self._write(
             job,
-            lambda connection: lifecycle.succeed(connection, self._now(), job.claim, outputs, numbers, warnings),
+            lambda connection: lifecycle.succeed(connection, self._now(), job.claim, outputs, timings, warnings),
         )
 
-    async def _put(self, job: Job, picture: GeneratedImage):
+    async def _put(self, job: Job, picture: GeneratedImage) -> Output:
         stored = await asyncio.to_thread(self._files.put, picture_key(job, picture), picture.data)
         return as_output(job, picture, stored)
 
@@ -145,7 +152,7 @@ class BatchRun:
             job, lambda connection: lifecycle.retry_or_fail(connection, self._now(), job.claim, code, message)
         )
 
-    async def _write(self, job: Job, transition) -> None:
+    async def _write(self, job: Job, transition: Callable[[Connection], bool]) -> None:
         """Run one transition. Where the database takes no writes the claim is left to its lease."""
         key = job.claim.prediction_id
         try:

@@ -5,7 +5,7 @@ all that is kept in memory may be lost: the next start takes every open claim ba
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,11 +14,12 @@ import structlog
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.domain.prediction import Claim
 from bildwerk.fleet.batch_run import BatchRun
-from bildwerk.fleet.fleet import Replica, State
+from bildwerk.fleet.fleet import Replica
 from bildwerk.jobs import idempotency, lifecycle, queue
 from bildwerk.jobs.fairness import FairShare
 from bildwerk.jobs.progress import ProgressHub
 from bildwerk.jobs.queue import Job
+from bildwerk.jobs.workers import Health, State
 from bildwerk.store.clock import Now
 from bildwerk.store.database import Database
 from bildwerk.store.files import Files
@@ -34,7 +35,7 @@ class Pace:
     heartbeat: float = 5.0
     poll: float = 1.0
     drain: float = 120.0
-    after_storage_error: float = 1.0
+    after_error: float = 1.0
     forget: float = 600.0
 
 
@@ -89,6 +90,9 @@ class Dispatcher:
         states = [replica.health.state for replica in self.replicas if model in replica.models]
         return any(state in (State.STARTING, State.READY) for state in states)
 
+    def health(self) -> list[Health]:
+        return [replica.health for replica in self.replicas]
+
     def stop_claiming(self) -> None:
         self._draining.set()
         self._work.set()
@@ -122,15 +126,16 @@ class Dispatcher:
         while not self._draining.is_set():
             await replica.wait_until_ready()
             try:
-                jobs = await self._claim(replica)
+                if jobs := await self._claim(replica):
+                    await self._run(replica, jobs)
+                else:
+                    await self._wait_for_work()
             except StorageUnavailable as error:
                 log.error("nothing can be claimed", reason=error.message)
-                await asyncio.sleep(self._pace.after_storage_error)
-                continue
-            if jobs:
-                await self._run(replica, jobs)
-            else:
-                await self._wait_for_work()
+                await asyncio.sleep(self._pace.after_error)
+            except Exception:  # a bug in one batch must not end the service of all others
+                log.exception("a batch failed")
+                await asyncio.sleep(self._pace.after_error)
 
     async def _claim(self, replica: Replica) -> list[Job]:
         self._work.clear()
@@ -159,8 +164,12 @@ class Dispatcher:
             finishing.add_done_callback(self._tasks.remove)
 
     async def _finish(self, run: BatchRun) -> None:
-        await run.finished()
-        self._runs.discard(run)
+        try:
+            await run.finished()
+        except Exception:  # a bug: the claims are left to their leases
+            log.exception("a batch could not be finished")
+        finally:
+            self._runs.discard(run)
 
     async def _wait_for_work(self) -> None:
         with suppress(TimeoutError):
@@ -196,13 +205,15 @@ class Dispatcher:
     async def _forget(self) -> None:
         await self._database.write(lambda connection: idempotency.forget_old(connection, self._now()))
 
-    async def _repeat(self, seconds: float, action) -> None:
+    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(seconds)
             try:
                 await action()
             except StorageUnavailable as error:
                 log.error("the database does not answer", reason=error.message)
+            except Exception:  # a bug must not end the heartbeats of everybody else
+                log.exception("housekeeping failed")
 
     @property
     def _lease_ms(self) -> int:

@@ -1,29 +1,11 @@
 """Who computes: what the dispatcher asks of a replica, wherever it runs."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from bildwerk.domain.prediction import FailureCode
 from bildwerk.engine.request import Event, GenerateRequest
-
-
-class State(StrEnum):
-    STARTING = "starting"
-    READY = "ready"
-    UNHEALTHY = "unhealthy"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How a replica is, and why."""
-
-    name: str
-    state: State
-    models: frozenset[str]
-    reason: str = ""
+from bildwerk.jobs.workers import Health
 
 
 class ReplicaFailed(Exception):

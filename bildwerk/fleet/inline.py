@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from bildwerk.domain.prediction import FailureCode
 from bildwerk.engine.request import Engine, Event, GenerateRequest
-from bildwerk.fleet.fleet import Health, ReplicaFailed, State
+from bildwerk.fleet.fleet import ReplicaFailed
+from bildwerk.jobs.workers import Health, State
 
 
 class InlineReplica:

@@ -16,7 +16,8 @@ from bildwerk.domain.prediction import FailureCode
 from bildwerk.engine.frames import BrokenFrame, Frame, batch_frame, frame_event, pack
 from bildwerk.engine.request import Event, GenerateRequest
 from bildwerk.fleet.child import Child, ChildDied, ChildHung, Launch
-from bildwerk.fleet.fleet import Health, ReplicaFailed, State
+from bildwerk.fleet.fleet import ReplicaFailed
+from bildwerk.jobs.workers import Health, State
 
 log = structlog.get_logger("bildwerk.fleet")
 

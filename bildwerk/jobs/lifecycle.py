@@ -78,6 +78,7 @@ def insert_prediction(connection: Connection, now: int, submission: Submission, 
             request_body=submission.request_body,
             as_base64=submission.as_base64,
             object_hours=submission.object_hours,
+            request_hours=submission.request_hours,
             webhook_url=submission.webhook_url,
             warnings=json.dumps(submission.warnings),
             created_at=now,
@@ -118,10 +119,9 @@ def succeed(
         end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
         return True
     connection.execute(insert(outputs), [output_values(row.id, picture) for picture in pictures])
-    merged = [*json.loads(row.warnings), *warnings]
     values = {
         "timings": json.dumps(timings),
-        "warnings": json.dumps(merged),
+        "engine_warnings": json.dumps(list(warnings)),
         "outputs_expire_at": now + row.object_hours * HOUR_MS,
     }
     end(connection, now, row, Status.SUCCEEDED, claimed.worker, values=values)

@@ -31,6 +31,7 @@ class Submission:
     price: int
     as_base64: bool = False
     object_hours: int = 336
+    request_hours: int | None = None
     cancel_at: int | None = None
     webhook_url: str | None = None
     warnings: tuple[str, ...] = ()

@@ -6,7 +6,6 @@ Leases and deadlines are compared with this clock alone.
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 Now = Callable[[], int]
 """Milliseconds since 1970 (UTC)."""
@@ -21,8 +20,3 @@ def _elapsed_ms() -> int:
 def start_clock() -> Now:
     anchor = time.time_ns() // 1_000_000 - _elapsed_ms()
     return lambda: anchor + _elapsed_ms()
-
-
-def rfc3339(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"

@@ -24,6 +24,9 @@ T = TypeVar("T")
 MAX_GROUP = 64
 READERS = 4
 BUSY_TIMEOUT_MS = 5_000
+DURABLE = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+GUEST = (*DURABLE, "wal_autocheckpoint=0")
+READ_ONLY = (*DURABLE, "query_only=ON")
 FIRST_SAFE_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that two connections reset at once (3.7.0 to 3.51.2); one writer avoids it."""
 
@@ -37,10 +40,11 @@ class _Job:
 class Database:
     """An open SQLite database in WAL mode with `synchronous=FULL`: an acknowledged write survives a power cut."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_guest: bool = False) -> None:
+        """`is_guest`: a server has the file open as well, and its writer alone moves the log into the database."""
         self.path = path
-        self._writing = sqlite_engine(path, begin="BEGIN IMMEDIATE")
-        self._reading = sqlite_engine(path, begin="BEGIN", read_only=True)
+        self._writing = sqlite_engine(path, "BEGIN IMMEDIATE", GUEST if is_guest else DURABLE)
+        self._reading = sqlite_engine(path, "BEGIN", READ_ONLY)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="database-writer", daemon=True)
@@ -135,7 +139,7 @@ def as_storage_error(error: Exception) -> Exception:
     return StorageUnavailable(f"the database does not answer: {error.orig}")
 
 
-def sqlite_engine(path: Path, *, begin: str, read_only: bool = False) -> Engine:
+def sqlite_engine(path: Path, begin: str, pragmas: tuple[str, ...]) -> Engine:
     """An engine whose transactions start with `begin`; the driver's own implicit BEGIN is switched off."""
     engine = create_engine(
         f"sqlite+pysqlite:///{path}",
@@ -146,7 +150,7 @@ def sqlite_engine(path: Path, *, begin: str, read_only: bool = False) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in pragmas(read_only=read_only):
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -154,11 +158,6 @@ def sqlite_engine(path: Path, *, begin: str, read_only: bool = False) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def pragmas(*, read_only: bool) -> tuple[str, ...]:
-    durable = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-    return (*durable, "query_only=ON") if read_only else durable
 
 
 def sqlite_warning() -> str | None:

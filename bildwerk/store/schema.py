@@ -88,8 +88,10 @@ predictions = Table(
     Column("request_body", Text, nullable=False),
     Column("as_base64", Boolean, nullable=False, server_default=text("0")),
     Column("object_hours", Integer, nullable=False),
+    Column("request_hours", Integer),
     Column("webhook_url", Text),
     Column("warnings", Text, nullable=False, server_default=text("'[]'")),
+    Column("engine_warnings", Text, nullable=False, server_default=text("'[]'")),
     Column("error_code", Text),
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("timings", Text, nullable=False, server_default=text("'{}'")),
@@ -98,6 +100,7 @@ predictions = Table(
     Column("finished_at", BigInteger),
     Column("outputs_expire_at", BigInteger),
     Column("outputs_expired_at", BigInteger),
+    Column("request_erased_at", BigInteger),
     CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'expired')", name="known_status"
     ),
