@@ -140,7 +140,7 @@ def in_srgb(image: Image.Image, profile: bytes, target: str) -> Image.Image:
     try:
         icc = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(source, icc, ImageCms.createProfile("sRGB"), outputMode=target)
-    except ImageCms.PyCMSError:
+    except (OSError, ImageCms.PyCMSError):
         return image.convert(target)
     return converted if converted is not None else image.convert(target)
 
