@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import structlog
 from starlette.applications import Starlette
+from starlette.types import Lifespan
 
 from bildwerk.api.application import build_application
 from bildwerk.api.auth import KeyRing
@@ -22,6 +23,7 @@ from bildwerk.fleet.child import Launch
 from bildwerk.fleet.dispatcher import Dispatcher, Pace
 from bildwerk.fleet.fleet import Replica
 from bildwerk.fleet.local import LocalReplica, Supervision
+from bildwerk.fleet.records import Records
 from bildwerk.jobs.progress import ProgressHub
 from bildwerk.settings import Settings
 from bildwerk.store.clock import start_clock
@@ -66,7 +68,7 @@ def build_service(
     now, hub = start_clock(), ProgressHub()
     database, files = Database(folder.database_path), LocalFiles(folder.files_path)
     fleet = local_fleet(settings, catalog, offer) if replicas is None else replicas
-    dispatcher = Dispatcher(database, files, fleet, hub, now, pace(settings))
+    dispatcher = Dispatcher(Records(database, files, hub, now), fleet, pace(settings))
     context = Context(
         settings=settings,
         public_url=public_url,
@@ -79,15 +81,13 @@ def build_service(
         workers=dispatcher,
         now=now,
         keys=KeyRing(database, folder.secrets.key_pepper, now, settings.timing.key_cache),
-        limiter=RateLimiter(
-            {"submits": settings.limits.submits_per_minute, "reads": settings.limits.reads_per_minute}
-        ),
+        limiter=RateLimiter({"submits": settings.limits.submits_per_minute, "reads": settings.limits.reads_per_minute}),
         file_urls=FileUrls(folder.secrets.url_signing, public_url),
     )
     return Service(build_application(context, lifespan_of(context, dispatcher)), dispatcher, context)
 
 
-def lifespan_of(context: Context, dispatcher: Dispatcher):
+def lifespan_of(context: Context, dispatcher: Dispatcher) -> Lifespan[Starlette]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if warning := sqlite_warning():

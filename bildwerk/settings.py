@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T", "Limits", "Timing")
 
@@ -77,7 +77,7 @@ def read_numbers(defaults: T, prefix: str, environment: Mapping[str, str]) -> T:
 
     Raises `ValueError` that names the variable for a value that is no number.
     """
-    changed = {}
+    changed: dict[str, Any] = {}
     for each in fields(defaults):
         name = prefix + each.name.upper()
         if name in environment:

@@ -11,7 +11,9 @@ from bildwerk.domain.prediction import Output, Prediction
 async def output_texts(context: Context, prediction: Prediction, *, inline: bool = True) -> list[str]:
     if prediction.as_base64 and inline:
         return [await data_uri(context, output) for output in prediction.outputs]
-    return [context.file_urls.url(output.object_key, prediction.outputs_expire_at or 0) for output in prediction.outputs]
+    return [
+        context.file_urls.url(output.object_key, prediction.outputs_expire_at or 0) for output in prediction.outputs
+    ]
 
 
 async def data_uri(context: Context, output: Output) -> str:

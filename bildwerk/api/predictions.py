@@ -40,7 +40,7 @@ async def submit(request: Request, kind: str) -> Response:
     """Accept a prediction, durably and paid for, before saying so."""
     context, caller = context_of(request), caller_of(request)
     body = await read_json_object(request)
-    order = read_order(context, caller, request.headers, body, kind, request.state.request_id)
+    order = read_order(request, body, kind)
     limits = queue_limits(context)
     submitted = await context.database.write(
         lambda connection: lifecycle.submit(connection, context.now(), order.submission, limits)

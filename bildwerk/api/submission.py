@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from bildwerk.api import request_headers
-from bildwerk.api.auth import Caller
-from bildwerk.api.context import Context
+from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.domain.catalog import ModelSpec, find_model
 from bildwerk.domain.errors import InvalidParameter, ModelNotFound, ModelUnavailable
 from bildwerk.domain.pricing import price
@@ -32,25 +32,24 @@ class Order:
     preference_applied: str | None
 
 
-def read_order(
-    context: Context, caller: Caller, headers: Headers, body: Mapping[str, Any], kind: str, request_id: str
-) -> Order:
+def read_order(request: Request, body: Mapping[str, Any], kind: str) -> Order:
     """Raises what `InvalidRequest` has, `ModelNotFound` or `ModelUnavailable`."""
+    context, caller, headers = context_of(request), caller_of(request), request.headers
     flat = merged(body)
     spec = served_model(context, model_name(flat), kind)
     wanted, warnings = read_image_input(spec, flat)
-    request = engine_request(wanted)
+    asked = engine_request(wanted)
     preferred = request_headers.prefer_wait_seconds(headers)
     submission = Submission(
         prediction_id=new_prediction_id(),
         account_id=caller.account_id,
         api_key_id=caller.key.id,
         model=spec.id,
-        input=as_input(request),
+        input=as_input(asked),
         request_body=json.dumps(without_pictures(body), ensure_ascii=False),
-        batch_key=batch_key_text(spec.id, request),
-        images=request.num_images,
-        price=price(spec.price_per_image, request.num_images),
+        batch_key=batch_key_text(spec.id, asked),
+        images=asked.num_images,
+        price=price(spec.price_per_image, asked.num_images),
         as_base64=wanted.enable_base64_output,
         object_hours=request_headers.object_hours(headers),
         request_hours=request_headers.request_hours(headers),
@@ -58,7 +57,7 @@ def read_order(
         webhook_url=wanted.webhook_url,
         warnings=(*warnings, *house_warnings(context, spec, wanted)),
         idempotency=read_idempotency(headers, body),
-        request_id=request_id,
+        request_id=request.state.request_id,
     )
     wait = context.settings.timing.sync_wait if wanted.enable_sync_mode else float(preferred or 0)
     return Order(submission, wait, None if preferred is None else f"wait={preferred}")

@@ -1,7 +1,7 @@
 """Who pays: an account, the principal that a key speaks for, and the words of its books.
 
-The books are double-entry in integer micro-dollars (1 USD = 1,000,000). Each account has two ledger accounts: `prepaid`,
-what it may spend, and `held`, what open predictions have set aside. The house has `funding` and `revenue`.
+The books are double-entry in integer micro-dollars (1 USD = 1,000,000). Each account has two ledger accounts:
+`prepaid`, what it may spend, and `held`, what open predictions have set aside. The house has `funding` and `revenue`.
 """
 
 from dataclasses import dataclass

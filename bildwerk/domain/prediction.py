@@ -1,11 +1,11 @@
 """A prediction: one request and its outcome. Its statuses, and the only ways from one to the next.
 
-            ┌──────────────────── give back ───────────────────┐
-            ▼                                                  │
-  submit ─ queued ──────────── claim ─────────────────────► running ── succeed ──► succeeded
-            ├── cancel ──► canceled ◄──────── cancel ──────────┤
-            └── expire ──► expired  ◄──────── expire ──────────┤
-                                                               └── fail ─────────► failed
+          ┌──────────────────── give back ───────────────────┐
+          ▼                                                  │
+submit ─ queued ──────────── claim ─────────────────────► running ── succeed ──► succeeded
+          ├── cancel ──► canceled ◄──────── cancel ──────────┤
+          └── expire ──► expired  ◄──────── expire ──────────┤
+                                                             └── fail ─────────► failed
 """
 
 from dataclasses import dataclass, replace

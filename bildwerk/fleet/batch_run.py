@@ -14,13 +14,11 @@ from bildwerk.domain.prediction import Claim, FailureCode, Output
 from bildwerk.engine.request import Event, GeneratedImage, Progress
 from bildwerk.fleet.batching import as_output, merged_warnings, picture_key
 from bildwerk.fleet.fleet import Replica, ReplicaFailed
+from bildwerk.fleet.records import Records
 from bildwerk.jobs import lifecycle
 from bildwerk.jobs.engine_request import as_request
-from bildwerk.jobs.progress import ProgressHub, Stage
+from bildwerk.jobs.progress import Stage
 from bildwerk.jobs.queue import Job
-from bildwerk.store.clock import Now
-from bildwerk.store.database import Database
-from bildwerk.store.files import Files
 
 log = structlog.get_logger("bildwerk.fleet")
 
@@ -28,18 +26,13 @@ log = structlog.get_logger("bildwerk.fleet")
 class BatchRun:
     """`open_claims` are those that are not yet finished, and that heartbeats must keep."""
 
-    def __init__(
-        self, jobs: Sequence[Job], replica: Replica, database: Database, files: Files, hub: ProgressHub, now: Now
-    ) -> None:
+    def __init__(self, jobs: Sequence[Job], replica: Replica, records: Records) -> None:
         self._jobs = {job.claim.prediction_id: job for job in jobs}
         self._open = dict(self._jobs)
         self._unwanted: set[str] = set()
         self._pictures: dict[str, list[GeneratedImage]] = {key: [] for key in self._jobs}
         self._replica = replica
-        self._database = database
-        self._files = files
-        self._hub = hub
-        self._now = now
+        self._records = records
         self._finishing: set[asyncio.Task[None]] = set()
 
     @property
@@ -77,11 +70,13 @@ class BatchRun:
             await self._write(job, partial(self._give_back, job.claim))
 
     def _give_back(self, claim: Claim, connection: Connection) -> bool:
-        return lifecycle.give_back(connection, self._now(), claim)
+        return lifecycle.give_back(connection, self._records.now(), claim)
 
     async def _drive(self) -> ReplicaFailed | None:
         try:
-            async with aclosing(self._replica.generate([as_request(job.input, key) for key, job in self._jobs.items()])) as events:
+            async with aclosing(
+                self._replica.generate([as_request(job.input, key) for key, job in self._jobs.items()])
+            ) as events:
                 async for event in events:
                     self._take(event)
         except ReplicaFailed as failure:
@@ -102,7 +97,7 @@ class BatchRun:
 
     def _report(self, event: Progress) -> None:
         for key in self._open:
-            self._hub.report(key, Stage(event.stage, event.done, event.total))
+            self._records.hub.report(key, Stage(event.stage, event.done, event.total))
 
     def _undelivered(self) -> list[Job]:
         return [job for key, job in self._open.items() if len(self._pictures[key]) < job.images]
@@ -116,25 +111,25 @@ class BatchRun:
         """The files first, and durable; then the row that says they are there."""
         ordered = sorted(pictures, key=lambda picture: picture.index)
         try:
-            outputs = [await self._put(job, picture) for picture in ordered]
+            outputs = tuple([await self._put(job, picture) for picture in ordered])
         except StorageUnavailable as error:
             await self._retry_or_fail(job, FailureCode.STORAGE_ERROR, error.message)
             return
-        timings, warnings = dict(ordered[0].timings), merged_warnings(ordered)
+        made = lifecycle.Made(outputs, dict(ordered[0].timings), merged_warnings(ordered))
         await self._write(
             job,
-            lambda connection: lifecycle.succeed(connection, self._now(), job.claim, outputs, timings, warnings),
+            lambda connection: lifecycle.succeed(connection, self._records.now(), job.claim, made),
         )
 
     async def _put(self, job: Job, picture: GeneratedImage) -> Output:
-        stored = await asyncio.to_thread(self._files.put, picture_key(job, picture), picture.data)
+        stored = await asyncio.to_thread(self._records.files.put, picture_key(job, picture), picture.data)
         return as_output(job, picture, stored)
 
     async def _conclude(self, job: Job, failure: ReplicaFailed | None) -> None:
         """What becomes of a job that got no pictures."""
         if job.claim.prediction_id in self._unwanted:
             await self._write(
-                job, lambda connection: lifecycle.finish_cancel(connection, self._now(), job.claim)
+                job, lambda connection: lifecycle.finish_cancel(connection, self._records.now(), job.claim)
             )
             return
         if failure is None:
@@ -149,16 +144,16 @@ class BatchRun:
 
     async def _retry_or_fail(self, job: Job, code: FailureCode, message: str) -> None:
         await self._write(
-            job, lambda connection: lifecycle.retry_or_fail(connection, self._now(), job.claim, code, message)
+            job, lambda connection: lifecycle.retry_or_fail(connection, self._records.now(), job.claim, code, message)
         )
 
     async def _write(self, job: Job, transition: Callable[[Connection], bool]) -> None:
         """Run one transition. Where the database takes no writes the claim is left to its lease."""
         key = job.claim.prediction_id
         try:
-            if key in self._open and not await self._database.write(transition):
+            if key in self._open and not await self._records.database.write(transition):
                 log.warning("claim lost", prediction=key, claim_no=job.claim.claim_no)
         except StorageUnavailable as error:
             log.error("prediction not finished", prediction=key, reason=error.message)
         self._open.pop(key, None)
-        self._hub.ended(key)
+        self._records.hub.ended(key)

@@ -13,7 +13,17 @@ from bildwerk.engine.frames import BrokenFrame, Frame, pack, receive_frame
 COMMAND = (sys.executable, "-m", "bildwerk.engine.worker")
 STREAM_LIMIT = 1 << 20
 
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME")
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "XDG_CACHE_HOME",
+)
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "MKL_", "TORCH", "PYTORCH_", "TRITON_", "NCCL_")
 
 
@@ -97,7 +107,5 @@ class Child:
 def child_environment() -> dict[str, str]:
     """What the engine needs of our environment, and no credential that may be in it."""
     return {
-        name: value
-        for name, value in os.environ.items()
-        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }

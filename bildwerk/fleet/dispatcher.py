@@ -15,14 +15,11 @@ from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.domain.prediction import Claim
 from bildwerk.fleet.batch_run import BatchRun
 from bildwerk.fleet.fleet import Replica
+from bildwerk.fleet.records import Records
 from bildwerk.jobs import idempotency, lifecycle, queue
 from bildwerk.jobs.fairness import FairShare
-from bildwerk.jobs.progress import ProgressHub
 from bildwerk.jobs.queue import Job
 from bildwerk.jobs.workers import Health, State
-from bildwerk.store.clock import Now
-from bildwerk.store.database import Database
-from bildwerk.store.files import Files
 
 log = structlog.get_logger("bildwerk.fleet")
 
@@ -40,20 +37,9 @@ class Pace:
 
 
 class Dispatcher:
-    def __init__(
-        self,
-        database: Database,
-        files: Files,
-        replicas: Sequence[Replica],
-        hub: ProgressHub,
-        now: Now,
-        pace: Pace = Pace(),  # noqa: B008
-    ) -> None:
+    def __init__(self, records: Records, replicas: Sequence[Replica], pace: Pace) -> None:
         self.replicas = tuple(replicas)
-        self._database = database
-        self._files = files
-        self._hub = hub
-        self._now = now
+        self._records = records
         self._pace = pace
         self._share = FairShare()
         self._work = asyncio.Event()
@@ -64,7 +50,9 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Take back what an earlier process left running, and begin."""
-        taken = await self._database.write(lambda connection: lifecycle.take_back_all(connection, self._now()))
+        taken = await self._records.database.write(
+            lambda connection: lifecycle.take_back_all(connection, self._records.now())
+        )
         if taken:
             log.warning("predictions of an earlier run taken back", count=len(taken))
         self._tasks = [asyncio.create_task(replica.run()) for replica in self.replicas]
@@ -83,7 +71,7 @@ class Dispatcher:
         """Tell whoever computes it; a prediction that nobody computes needs no telling."""
         for run in list(self._runs):
             await run.cancel([prediction_id])
-        self._hub.ended(prediction_id)
+        self._records.hub.ended(prediction_id)
 
     def can_serve(self, model: str) -> bool:
         """Whether some replica answers for the model, or will once it has started."""
@@ -141,20 +129,13 @@ class Dispatcher:
         self._work.clear()
         if self._draining.is_set():
             return []
-        return await self._database.write(
-            lambda connection: queue.claim_batch(
-                connection,
-                self._now(),
-                replica.name,
-                replica.models,
-                replica.max_images,
-                self._lease_ms,
-                self._share,
-            )
+        room = queue.Room(replica.name, replica.models, replica.max_images, self._lease_ms)
+        return await self._records.database.write(
+            lambda connection: queue.claim_batch(connection, self._records.now(), room, self._share)
         )
 
     async def _run(self, replica: Replica, jobs: list[Job]) -> None:
-        run = BatchRun(jobs, replica, self._database, self._files, self._hub, self._now)
+        run = BatchRun(jobs, replica, self._records)
         self._runs.add(run)
         try:
             await run.run()
@@ -180,8 +161,8 @@ class Dispatcher:
         claims = [claim for run in self._runs for claim in run.open_claims]
         if not claims:
             return
-        beat = await self._database.write(
-            lambda connection: queue.heartbeat(connection, self._now(), claims, self._lease_ms)
+        beat = await self._records.database.write(
+            lambda connection: queue.heartbeat(connection, self._records.now(), claims, self._lease_ms)
         )
         still_open = self._open_ids(claims)
         for run in list(self._runs):
@@ -195,15 +176,17 @@ class Dispatcher:
 
     async def _keep_time(self) -> None:
         """Take back what has outlived its lease; end what has outlived its owner's patience."""
-        expired = await self._database.write(lambda connection: lifecycle.expire(connection, self._now()))
-        reaped = await self._database.write(lambda connection: lifecycle.reap(connection, self._now()))
+        expired = await self._records.database.write(
+            lambda connection: lifecycle.expire(connection, self._records.now())
+        )
+        reaped = await self._records.database.write(lambda connection: lifecycle.reap(connection, self._records.now()))
         for prediction_id in (*expired, *reaped):
-            self._hub.ended(prediction_id)
+            self._records.hub.ended(prediction_id)
         for run in list(self._runs):
             await run.drop([*expired, *reaped])
 
     async def _forget(self) -> None:
-        await self._database.write(lambda connection: idempotency.forget_old(connection, self._now()))
+        await self._records.database.write(lambda connection: idempotency.forget_old(connection, self._records.now()))
 
     async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:

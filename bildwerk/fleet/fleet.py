@@ -1,6 +1,6 @@
 """Who computes: what the dispatcher asks of a replica, wherever it runs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from bildwerk.domain.prediction import FailureCode
@@ -42,7 +42,7 @@ class Replica(Protocol):
 
     async def wait_until_ready(self) -> None: ...
 
-    def generate(self, requests: Sequence[GenerateRequest]) -> AsyncIterator[Event]:
+    def generate(self, requests: Sequence[GenerateRequest]) -> AsyncGenerator[Event, None]:
         """The events of one batch. Raises `ReplicaFailed`. Closing the iterator early ends the engine's process."""
         ...
 

@@ -1,7 +1,7 @@
 """The in-memory twin of a replica: an engine in this process, on a thread."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from bildwerk.domain.prediction import FailureCode
 from bildwerk.engine.request import Engine, Event, GenerateRequest
@@ -28,7 +28,7 @@ class InlineReplica:
     async def wait_until_ready(self) -> None:
         return
 
-    async def generate(self, requests: Sequence[GenerateRequest]) -> AsyncIterator[Event]:
+    async def generate(self, requests: Sequence[GenerateRequest]) -> AsyncGenerator[Event, None]:
         events = self._engine.generate(requests, self._cancelled.__contains__)
         try:
             while (event := await asyncio.to_thread(next_or_none, events)) is not None:

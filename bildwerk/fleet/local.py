@@ -6,7 +6,7 @@ a finished batch between them make the replica unhealthy: it pauses, longer each
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ class LocalReplica:
     async def wait_until_ready(self) -> None:
         await self._ready.wait()
 
-    async def generate(self, requests: Sequence[GenerateRequest]) -> AsyncIterator[Event]:
+    async def generate(self, requests: Sequence[GenerateRequest]) -> AsyncGenerator[Event, None]:
         child = self._child
         if child is None:
             raise ReplicaFailed(FailureCode.WORKER_LOST, "the worker was lost")

@@ -36,6 +36,7 @@ def give_key(
     account_id: str,
     pepper: bytes,
     new: NewApiKey,
+    *,
     name: str = "",
     scopes: frozenset[Scope] = ALL_SCOPES,
     expires_at: int | None = None,
@@ -56,7 +57,7 @@ def open_first_account(connection: Connection, now: int, pepper: bytes, credenti
     ledger.open_house_accounts(connection)
     account = open_account(connection, now, "first account", FIRST_GRANT)
     new = new_api_key()
-    give_key(connection, now, account.id, pepper, new, "first key")
+    give_key(connection, now, account.id, pepper, new, name="first key")
     write_credentials(credentials, new.secret)
     return FirstCustomer(account, new)
 
@@ -72,5 +73,3 @@ def write_credentials(path: Path, secret: str) -> None:
         os.fsync(file.fileno())
     temporary.rename(path)
     fsync_folder(path.parent)
-
-

@@ -5,7 +5,6 @@ claim was still good; when it was not, they have written nothing.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,15 @@ class Submitted:
     is_replay: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a worker has made of a prediction: pictures whose files are durable, seconds by stage, and warnings."""
+
+    pictures: tuple[Output, ...]
+    timings: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+
 def submit(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> Submitted:
     """-> queued: the row, its hold and its idempotency key, or none of them.
 
@@ -47,9 +55,9 @@ def submit(connection: Connection, now: int, submission: Submission, limits: Que
         connection,
         now,
         submission.account_id,
-        submission.prediction_id,
-        submission.price,
-        submission.request_id,
+        prediction_id=submission.prediction_id,
+        price=submission.price,
+        request_id=submission.request_id,
     )
     return Submitted(submission.prediction_id, is_replay=False)
 
@@ -100,14 +108,7 @@ def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms
     return claimed
 
 
-def succeed(
-    connection: Connection,
-    now: int,
-    claimed: Claim,
-    pictures: Sequence[Output],
-    timings: dict[str, float],
-    warnings: Sequence[str] = (),
-) -> bool:
+def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> bool:
     """running -> succeeded, with the pictures, whose files are already durable, and the capture of the hold.
 
     When the owner has asked to cancel in the meantime it is canceled instead, free of charge.
@@ -118,10 +119,10 @@ def succeed(
     if row.cancel_requested:
         end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
         return True
-    connection.execute(insert(outputs), [output_values(row.id, picture) for picture in pictures])
+    connection.execute(insert(outputs), [output_values(row.id, picture) for picture in made.pictures])
     values = {
-        "timings": json.dumps(timings),
-        "engine_warnings": json.dumps(list(warnings)),
+        "timings": json.dumps(made.timings),
+        "engine_warnings": json.dumps(made.warnings),
         "outputs_expire_at": now + row.object_hours * HOUR_MS,
     }
     end(connection, now, row, Status.SUCCEEDED, claimed.worker, values=values)
@@ -133,7 +134,7 @@ def retry_or_fail(connection: Connection, now: int, claimed: Claim, code: Failur
     row = fetch_claimed(connection, claimed)
     if row is None:
         return False
-    settle_failure(connection, now, row, code, message, actor=claimed.worker)
+    settle_failure(connection, now, row, code, message=message, actor=claimed.worker)
     return True
 
 
@@ -198,12 +199,12 @@ def take_back_all(connection: Connection, now: int) -> list[str]:
 def take_back(connection: Connection, now: int, condition: Any, actor: str) -> list[str]:
     rows = connection.execute(select(table).where(condition).with_for_update()).all()
     for row in rows:
-        settle_failure(connection, now, row, FailureCode.WORKER_LOST, "the worker was lost", actor)
+        settle_failure(connection, now, row, FailureCode.WORKER_LOST, message="the worker was lost", actor=actor)
     return [row.id for row in rows]
 
 
 def settle_failure(
-    connection: Connection, now: int, row: Row[Any], code: FailureCode, message: str, actor: str
+    connection: Connection, now: int, row: Row[Any], code: FailureCode, *, message: str, actor: str
 ) -> None:
     """What becomes of a running row whose attempt has come to nothing."""
     pause = POLICIES[code].pause_after(row.attempts)
@@ -242,7 +243,7 @@ def end(
     ending = {"worker": None, "lease_until": None, "finished_at": now, "error_code": code, "error": text}
     move(connection, now, row, to, actor=actor, values={**ending, **(values or {})}, detail=code or "")
     settle = ledger.capture if to is Status.SUCCEEDED else ledger.release
-    settle(connection, now, row.account_id, row.id, row.claim_no, row.price)
+    settle(connection, now, row.account_id, prediction_id=row.id, claim_no=row.claim_no, price=row.price)
     connection.execute(insert(events).values(id=f"evt_{row.id}", prediction_id=row.id, kind=to, created_at=now))
 
 

@@ -33,24 +33,26 @@ class Heartbeat:
     cancel_requested: frozenset[str]
 
 
-def claim_batch(
-    connection: Connection,
-    now: int,
-    worker: str,
-    models: Collection[str],
-    max_images: int,
-    lease_ms: int,
-    share: FairShare,
-) -> list[Job]:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker could take on now: pictures of these models, and for how long it may keep silent about them."""
+
+    worker: str
+    models: frozenset[str]
+    max_images: int
+    lease_ms: int
+
+
+def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> list[Job]:
     """queued -> running for the account whose turn it is, and for whatever may share a batch with its oldest job."""
-    waiting = waiting_accounts(connection, now, models)
+    waiting = waiting_accounts(connection, now, room.models)
     if not waiting:
         return []
-    head = oldest(connection, now, models, share.choose(waiting))
-    rows = [head, *mates(connection, now, head, max_images)]
+    head = oldest(connection, now, room.models, share.choose(waiting))
+    rows = [head, *mates(connection, now, head, room.max_images)]
     for row in rows:
         share.charge(row.account_id, row.images)
-    return [as_job(row, lifecycle.claim(connection, now, row, worker, lease_ms), now) for row in rows]
+    return [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
 
 
 def claimable(now: int, models: Collection[str]) -> Any:
@@ -110,9 +112,7 @@ def heartbeat(connection: Connection, now: int, claims: Collection[Claim], lease
     rows = {claim: lifecycle.fetch_claimed(connection, claim) for claim in claims}
     held = {claim: row for claim, row in rows.items() if row is not None}
     connection.execute(
-        update(table)
-        .where(table.c.id.in_([claim.prediction_id for claim in held]))
-        .values(lease_until=now + lease_ms)
+        update(table).where(table.c.id.in_([claim.prediction_id for claim in held])).values(lease_until=now + lease_ms)
     )
     return Heartbeat(
         lost=frozenset(claim.prediction_id for claim in claims if claim not in held),

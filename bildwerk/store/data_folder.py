@@ -44,7 +44,9 @@ def create_data_folder(path: Path) -> DataFolder:
 def open_data_folder(path: Path) -> DataFolder:
     """A folder that a server has used before. Raises `SetupError`."""
     if not (path / "bildwerk.db").is_file():
-        raise SetupError(f"there is no data in {path}: start a server on it first, with bildwerk serve --data-dir {path}")
+        raise SetupError(
+            f"there is no data in {path}: start a server on it first, with bildwerk serve --data-dir {path}"
+        )
     return create_data_folder(path)
 
 
@@ -58,7 +60,9 @@ class FolderLock:
         except BlockingIOError:
             holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
             os.close(self._descriptor)
-            raise SetupError(f"another server (process {holder or 'unknown'}) is using the data folder {path}") from None
+            raise SetupError(
+                f"another server (process {holder or 'unknown'}) is using the data folder {path}"
+            ) from None
         os.truncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 

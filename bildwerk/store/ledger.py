@@ -58,20 +58,26 @@ def top_up(connection: Connection, now: int, account_id: str, amount: int, *, tr
     post(connection, now, Transfer(transfer_id, TransferKind.TOPUP, legs, reason=reason))
 
 
-def hold(connection: Connection, now: int, account_id: str, prediction_id: str, price: int, request_id: str = "") -> None:
+def hold(
+    connection: Connection, now: int, account_id: str, *, prediction_id: str, price: int, request_id: str = ""
+) -> None:
     """Set the price aside. Raises `InsufficientBalance` when the account has less."""
     legs = ((prepaid_id(account_id), -price), (held_id(account_id), price))
     transfer = Transfer(f"hold_{prediction_id}", TransferKind.HOLD, legs, prediction_id, 0, request_id=request_id)
     post(connection, now, transfer)
 
 
-def capture(connection: Connection, now: int, account_id: str, prediction_id: str, claim_no: int, price: int) -> None:
+def capture(
+    connection: Connection, now: int, account_id: str, *, prediction_id: str, claim_no: int, price: int
+) -> None:
     """What was held is earned."""
     legs = ((held_id(account_id), -price), (REVENUE_ID, price))
     post(connection, now, Transfer(f"settle_{prediction_id}", TransferKind.CAPTURE, legs, prediction_id, claim_no))
 
 
-def release(connection: Connection, now: int, account_id: str, prediction_id: str, claim_no: int, price: int) -> None:
+def release(
+    connection: Connection, now: int, account_id: str, *, prediction_id: str, claim_no: int, price: int
+) -> None:
     """What was held goes back."""
     legs = ((prepaid_id(account_id), price), (held_id(account_id), -price))
     post(connection, now, Transfer(f"settle_{prediction_id}", TransferKind.RELEASE, legs, prediction_id, claim_no))

@@ -1,4 +1,4 @@
-"""Reading predictions: by id, by account, by page; and the counts that the limits need. Nothing here changes a status."""
+"""Reading predictions: by id, by account, by page; and counts for the limits. Nothing here changes a status."""
 
 import json
 from dataclasses import dataclass, replace

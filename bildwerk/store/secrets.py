@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,8 @@ def load_secrets(data_dir: Path) -> Secrets:
 
 
 def read_or_create(path: Path) -> bytes:
-    try:
+    with suppress(FileExistsError):
         write_private(path, secrets.token_bytes(MASTER_BYTES))
-    except FileExistsError:
-        pass
     return path.read_bytes()
 
 

@@ -59,7 +59,7 @@ def create(
         scopes = frozenset(scope) or ALL_SCOPES
         pepper = folder.secrets.key_pepper
         key = database.write_blocking(
-            lambda connection: give_key(connection, now, owner, pepper, new, name, scopes, ends)
+            lambda connection: give_key(connection, now, owner, pepper, new, name=name, scopes=scopes, expires_at=ends)
         )
     if json:
         print(json_text.dumps({"key": new.secret, **facts(key)}))

@@ -6,7 +6,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -65,7 +65,16 @@ def serve(
     """
     os.umask(0o077)
     configure_log(log_level)
-    settings = chosen(host, port, data_dir, public_url, demo, engine, fake_step_seconds, behind_proxy or "")
+    settings = chosen(
+        host=host,
+        port=port,
+        data_dir=data_dir and data_dir.expanduser().absolute(),
+        public_url=public_url and public_url.rstrip("/"),
+        demo=demo,
+        engine=engine,
+        fake_step_seconds=fake_step_seconds,
+        behind_proxy=behind_proxy,
+    )
     tls = tls_options(tls_certificate, tls_key)
     require_safe_bind(settings, is_safe=bool(tls or behind_proxy or i_know_plain_http))
     folder = create_data_folder(settings.data_dir)
@@ -83,32 +92,13 @@ def announce(url: str) -> None:
     print(f"listening on {url}", flush=True)
 
 
-def chosen(
-    host: str | None,
-    port: int | None,
-    data_dir: Path | None,
-    public_url: str | None,
-    demo: bool,
-    engine: str,
-    fake_step_seconds: float,
-    behind_proxy: str,
-) -> Settings:
-    """The environment's settings with the command line's over them. Raises `SetupError`."""
+def chosen(**options: Any) -> Settings:
+    """The environment's settings, with those of the command line's that were given over them. Raises `SetupError`."""
     try:
         settings = from_environment()
     except ValueError as error:
         raise SetupError(str(error)) from error
-    return replace(
-        settings,
-        host=host or settings.host,
-        port=settings.port if port is None else port,
-        data_dir=settings.data_dir if data_dir is None else data_dir.expanduser().absolute(),
-        public_url=(public_url or settings.public_url).rstrip("/"),
-        demo=demo,
-        engine=engine,
-        fake_step_seconds=fake_step_seconds,
-        behind_proxy=behind_proxy,
-    )
+    return replace(settings, **{name: value for name, value in options.items() if value is not None})
 
 
 def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:
