@@ -1,7 +1,7 @@
 """The composition root: settings become a running service, one ASGI application and its lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -18,6 +18,7 @@ from bildwerk.api.limits import RateLimiter
 from bildwerk.checkpoints.integrity import problems
 from bildwerk.checkpoints.location import folder_of, how_to_get
 from bildwerk.domain.catalog import Catalog, ModelSpec, load_catalog
+from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.engine.request import EngineSpec
 from bildwerk.fleet.child import Launch
 from bildwerk.fleet.dispatcher import Dispatcher, Pace
@@ -25,6 +26,7 @@ from bildwerk.fleet.fleet import Replica
 from bildwerk.fleet.local import LocalReplica, Supervision
 from bildwerk.fleet.records import Records
 from bildwerk.jobs.progress import ProgressHub
+from bildwerk.jobs.uploads import sweep
 from bildwerk.settings import Settings
 from bildwerk.store.clock import start_clock
 from bildwerk.store.data_folder import DataFolder
@@ -35,7 +37,9 @@ log = structlog.get_logger("bildwerk")
 
 DEMO_MODEL = "bildwerk/flux-tiny"
 MAX_BATCH_IMAGES = 4
+MAX_DECODING = 2
 NOTE_KEY_USE_SECONDS = 60.0
+SWEEP_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ def build_service(
         keys=KeyRing(database, folder.secrets.key_pepper, now, settings.timing.key_cache),
         limiter=RateLimiter({"submits": settings.limits.submits_per_minute, "reads": settings.limits.reads_per_minute}),
         file_urls=FileUrls(folder.secrets.url_signing, public_url),
+        decoding=asyncio.Semaphore(MAX_DECODING),
     )
     return Service(build_application(context, lifespan_of(context, dispatcher)), dispatcher, context)
 
@@ -93,24 +98,40 @@ def lifespan_of(context: Context, dispatcher: Dispatcher) -> Lifespan[Starlette]
         if warning := sqlite_warning():
             log.warning(warning)
         await dispatcher.start()
-        noting = asyncio.create_task(note_key_use(context.keys))
+        upkeep = start_upkeep(context)
         try:
             yield
         finally:
             await dispatcher.drain()
-            noting.cancel()
+            upkeep.cancel()
             with suppress(asyncio.CancelledError):
-                await noting
+                await upkeep
             await context.keys.note_use()
             await asyncio.to_thread(context.database.close)
 
     return lifespan
 
 
-async def note_key_use(keys: KeyRing) -> None:
+def start_upkeep(context: Context) -> "asyncio.Future[tuple[None, None]]":
+    """What is done from time to time for as long as the service runs."""
+
+    async def sweep_uploads() -> None:
+        if count := await sweep(context.database, context.files, context.now):
+            log.info("uploads past their end deleted", count=count)
+
+    return asyncio.gather(
+        repeat(NOTE_KEY_USE_SECONDS, context.keys.note_use),
+        repeat(SWEEP_SECONDS, sweep_uploads),
+    )
+
+
+async def repeat(seconds: float, run: Callable[[], Awaitable[None]]) -> None:
     while True:
-        await asyncio.sleep(NOTE_KEY_USE_SECONDS)
-        await keys.note_use()
+        await asyncio.sleep(seconds)
+        try:
+            await run()
+        except StorageUnavailable as error:
+            log.warning("upkeep put off", reason=error.message)
 
 
 def what_is_served(settings: Settings, catalog: Catalog) -> Offer:

@@ -1,5 +1,6 @@
 """Everything that a handler may need, put together once by `app`."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,10 @@ from bildwerk.store.files import Files
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`stand_ins` names, for a model that another one serves, that other one; `missing` says how to get a model."""
+    """`stand_ins` names, for a model that another one serves, that other one; `missing` says how to get a model.
+
+    `decoding` is held by whoever decodes a picture from outside.
+    """
 
     settings: Settings
     public_url: str
@@ -34,6 +38,7 @@ class Context:
     keys: KeyRing
     limiter: RateLimiter
     file_urls: FileUrls
+    decoding: asyncio.Semaphore
 
 
 def context_of(request: Request) -> Context:

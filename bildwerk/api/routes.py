@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bildwerk.api import catalog, files, health, predictions
+from bildwerk.api import catalog, files, health, predictions, uploads
 from bildwerk.domain.account import Scope
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -36,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{MODEL}/getResult", predictions.poll_by_query, READ),
     Route("POST", f"{MODEL}/prediction/{{prediction_id}}/cancel", predictions.cancel, PREDICT),
     Route("GET", f"{MODEL}/history", predictions.history, READ),
+    Route("POST", f"{MODEL}/uploadMedia", uploads.upload_media, PREDICT, "submits"),
     Route("POST", f"{MODEL}/calculate", predictions.calculate, None),
     Route("GET", "/api/v1/models", catalog.models, None),
     Route("GET", "/model/schema/{slug}.json", catalog.schema, None),
