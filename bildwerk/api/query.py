@@ -9,6 +9,8 @@ from bildwerk.store.predictions import HistoryFilter
 
 MAX_PAGE = 100_000
 MAX_PAGE_SIZE = 100
+WORDS_OF_OTHERS = ("created", "timeout")
+"""Statuses that clients may ask for and that no prediction of ours ever has."""
 
 
 def integer(request: Request, name: str, *, default: int, low: int, high: int) -> int:
@@ -27,6 +29,7 @@ def read_history_filter(request: Request) -> HistoryFilter:
         number=integer(request, "no", default=1, low=1, high=MAX_PAGE),
         size=min(size, MAX_PAGE_SIZE),
         model=request.query_params.get("model") or None,
+        prediction_id=request.query_params.get("sessionID") or None,
         statuses=statuses(request.query_params.get("status", "")),
     )
 
@@ -35,6 +38,6 @@ def statuses(word: str) -> frozenset[Status] | None:
     if not word:
         return None
     found = statuses_on_the_wire(word)
-    if not found and word != "created":
+    if not found and word not in WORDS_OF_OTHERS:
         raise InvalidParameter("status must be processing, completed or failed", param="status")
     return found

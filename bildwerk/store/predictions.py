@@ -12,11 +12,12 @@ from bildwerk.store.schema import outputs, predictions
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """Which of an account's predictions: newest first, `size` on page `number` (from 1)."""
+    """Which of an account's predictions: newest first, `size` on page `number` (from 1); perhaps but one."""
 
     number: int = 1
     size: int = 20
     model: str | None = None
+    prediction_id: str | None = None
     statuses: frozenset[Status] | None = None
 
 
@@ -65,6 +66,8 @@ def matches(account_id: str, wanted: HistoryFilter) -> ColumnElement[bool]:
     conditions = [predictions.c.account_id == account_id]
     if wanted.model is not None:
         conditions.append(predictions.c.model == wanted.model)
+    if wanted.prediction_id is not None:
+        conditions.append(predictions.c.id == wanted.prediction_id)
     if wanted.statuses is not None:
         conditions.append(predictions.c.status.in_(sorted(wanted.statuses)))
     return and_(*conditions)
