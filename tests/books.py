@@ -1,7 +1,11 @@
-"""A database of predictions and money for tests: one connection, a clock that is set by hand, and short verbs."""
+"""A database of predictions and money for tests: one connection, a clock that is set by hand, and short verbs.
+
+Its ids are counted and not random, so that what happens depends on nothing but the verbs.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,11 +13,10 @@ from sqlalchemy import text
 
 from bildwerk.domain.prediction import Output, Prediction, Status
 from bildwerk.jobs import lifecycle, queue
-from bildwerk.jobs.customers import open_account
 from bildwerk.jobs.fairness import FairShare
 from bildwerk.jobs.queue import Job, Room
-from bildwerk.jobs.submission import IdempotencyKey, QueueLimits, Submission, new_prediction_id
-from bildwerk.store import ledger, predictions
+from bildwerk.jobs.submission import IdempotencyKey, QueueLimits, Submission
+from bildwerk.store import accounts, ledger, predictions
 from bildwerk.store.database import DURABLE, sqlite_engine
 from bildwerk.store.files import MemoryFiles, output_key
 from bildwerk.store.invariants import Breach, When, broken
@@ -36,7 +39,8 @@ class Books:
         with self.engine.begin() as connection:
             metadata.create_all(connection)
             ledger.open_house_accounts(connection)
-            self.account = open_account(connection, self.now, "first", grant).id
+        self._names = count(1)
+        self.account = self.open_account(grant)
 
     def do(self, run: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """`run(connection, *arguments)` in a transaction of its own."""
@@ -44,11 +48,14 @@ class Books:
             return run(connection, *arguments, **named)
 
     def open_account(self, grant: int = 10_000_000) -> str:
-        return self.do(open_account, self.now, "another", grant).id
+        account = f"acc_{next(self._names):04}"
+        self.do(accounts.create, self.now, account, "a customer")
+        self.do(ledger.top_up, self.now, account, grant, transfer_id=f"grant_{account}", reason="grant")
+        return account
 
     def submission(self, account: str | None = None, *, images: int = 1, key: str | None = None, **more: Any) -> Submission:
         base = Submission(
-            prediction_id=new_prediction_id(),
+            prediction_id=f"pred_{next(self._names):04}",
             account_id=account or self.account,
             api_key_id=None,
             model=MODEL,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,15 @@ def test_a_canceled_prediction_is_an_end_with_a_reason(package: Path, slow_servi
         text = wait_for(patient, prediction_id)
     assert "- **Status**: failed" in text
     assert re.search(r"## Error\n+\[3001\] .*cancel", text)
+
+
+def test_it_tells_the_balance_the_use_and_the_costs(mcp: McpClient) -> None:
+    wait_for(mcp, id_in(mcp.call("atlas_generate_image", model=MODEL, params={"prompt": "a desert"})))
+    assert re.search(r"- \*\*Available\*\*: \$9\.9\d\n", mcp.call("atlas_get_balance"))
+    days = {"start_date": "2026-01-01", "end_date": "2026-01-08"}
+    assert "- **Buckets**: 7" in mcp.call("atlas_get_model_usage", **days)
+    first = datetime.now(UTC).date()
+    days = {"start_date": first.isoformat(), "end_date": (first + timedelta(days=2)).isoformat()}
+    text = mcp.call("atlas_get_model_costs", **days, group_by=["model"], model_types=["image"])
+    assert f'"model": "{MODEL}"' in text
+    assert '"currency": "usd"' in text
