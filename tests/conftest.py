@@ -1,3 +1,5 @@
+"""What tests of more than one room share."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,3 +15,13 @@ def books(tmp_path: Path) -> Iterator[Books]:
     yield opened
     assert opened.breaches() == []
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a toy model with random weights, as `diffusers.FluxPipeline.save_pretrained` writes it."""
+    from tests.parity.tiny_pipeline import tiny_pipeline
+
+    folder = tmp_path_factory.mktemp("random-model")
+    tiny_pipeline().save_pretrained(folder)
+    return folder

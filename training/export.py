@@ -20,8 +20,10 @@ from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, Transf
 from bildwerk.flux.tokenizers import CLIP_END, CLIP_START, T5_PAD
 from bildwerk.weights.layouts import autoencoder_layouts, clip_layouts, t5_layouts, transformer_layouts
 from bildwerk.weights.mapping import Layout
+from training.autoencoder import load_averaged
 from training.dataset import RUNS
-from training.latents import load_autoencoder, scaled_params
+from training.latents import FOLDER as LATENTS
+from training.latents import scaled_params
 from training.painter import Painter
 from training.tokens import CLIP_TOKENS, T5_END, T5_TOKENS, T5_UNKNOWN
 from training.tokens import FOLDER as TOKENIZERS
@@ -204,13 +206,13 @@ def export(folder: Path, painter: Painter, autoencoder: Autoencoder) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flow", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--autoencoder", type=Path, default=RUNS / "autoencoder.pt")
-    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--autoencoder", type=Path, default=RUNS / "decoder.pt")
+    parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     painter = Painter()
     painter.load_state_dict(torch.load(options.flow, weights_only=True)["averaged"])
-    autoencoder = load_autoencoder(options.autoencoder, scaled_params(options.latents))
+    autoencoder = load_averaged(options.autoencoder, scaled_params(options.latents))
     print(f"{export(options.folder, painter, autoencoder) / 1e6:.1f} MB in {options.folder}")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bildwerk.api import catalog, files, health, predictions, uploads
+from bildwerk.api import account, catalog, files, health, predictions, uploads
 from bildwerk.domain.account import Scope
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -38,6 +38,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{MODEL}/history", predictions.history, READ),
     Route("POST", f"{MODEL}/uploadMedia", uploads.upload_media, PREDICT, "submits"),
     Route("POST", f"{MODEL}/calculate", predictions.calculate, None),
+    Route("GET", "/public/v1/balance", account.balance, READ),
+    Route("GET", "/public/v1/model-usage", account.model_usage, READ),
+    Route("GET", "/public/v1/model-costs", account.model_costs, READ),
     Route("GET", "/api/v1/models", catalog.models, None),
     Route("GET", "/model/schema/{slug}.json", catalog.schema, None),
     Route("GET", "/model/readme/{slug}.md", catalog.readme, None),

@@ -6,6 +6,7 @@ Source: huggingface/safetensors, README.
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, BinaryIO
@@ -101,9 +102,8 @@ def _parse(text: bytes) -> dict[str, Any]:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise WeightsError(f"names {shown(twice)} twice in its header")
+        [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise WeightsError(f"names {shown(repeated)} more than once in its header")
     return found
 
 

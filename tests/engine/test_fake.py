@@ -59,7 +59,7 @@ def test_when_every_request_is_cancelled_the_work_stops_at_the_next_step() -> No
     slept: list[float] = []
     patient = FakeEngine(SPEC, step_seconds=0.5, sleep=slept.append)
     events = list(patient.generate([REQUEST], lambda _: True))
-    assert events == [Progress("encode", 1, 1)]
+    assert events == [Progress("encode", 1, 1), Progress("denoise", 1, 4)]
     assert slept == [0.5]
 
 
