@@ -53,7 +53,9 @@ class Books:
         self.do(ledger.top_up, self.now, account, grant, transfer_id=f"grant_{account}", reason="grant")
         return account
 
-    def submission(self, account: str | None = None, *, images: int = 1, key: str | None = None, **more: Any) -> Submission:
+    def submission(
+        self, account: str | None = None, *, images: int = 1, key: str | None = None, **more: Any
+    ) -> Submission:
         base = Submission(
             prediction_id=f"pred_{next(self._names):04}",
             account_id=account or self.account,

@@ -21,8 +21,24 @@ from bildwerk.store.file_check import broken_files
 from tests.books import LEASE_MS, PRICE, Books
 
 WORKERS = st.sampled_from(["w1", "w2"])
-CODES = st.sampled_from([FailureCode.WORKER_LOST, FailureCode.INVALID_INPUT])
 SWEEPS = [lifecycle.reap, lifecycle.expire, lifecycle.take_back_all]
+Report = Callable[[Books, Job], object]
+
+
+def fail(code: FailureCode) -> Report:
+    return lambda books, job: books.do(lifecycle.retry_or_fail, books.now, job.claim, code, "it failed")
+
+
+REPORTS = st.sampled_from(
+    [
+        Books.succeed,
+        fail(FailureCode.WORKER_LOST),
+        fail(FailureCode.INVALID_INPUT),
+        lambda books, job: books.do(lifecycle.give_back, books.now, job.claim),
+        lambda books, job: books.do(lifecycle.finish_cancel, books.now, job.claim),
+        lambda books, job: books.do(queue.heartbeat, books.now, [job.claim], LEASE_MS),
+    ]
+)
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -44,6 +60,11 @@ class LifeMachine(RuleBasedStateMachine):
     def first_account(self) -> str:
         return self.books.account
 
+    @initialize(target=jobs)
+    def first_job(self) -> Job:
+        self.books.submit()
+        return self.books.claim_one()
+
     @rule(target=accounts, grant=st.sampled_from([0, 2 * PRICE, 50 * PRICE]))
     def open_account(self, grant: int) -> str:
         account = self.books.open_account(grant)
@@ -61,21 +82,10 @@ class LifeMachine(RuleBasedStateMachine):
     def claim(self, worker: str, max_images: int) -> object:
         return multiple(*self.books.claim(worker, max_images))
 
-    @rule(job=jobs)
-    def succeed(self, job: Job) -> None:
-        self.books.succeed(job)
-
-    @rule(job=jobs, code=CODES)
-    def fail(self, job: Job, code: FailureCode) -> None:
-        self.books.do(lifecycle.retry_or_fail, self.books.now, job.claim, code, "it failed")
-
-    @rule(job=jobs, report=st.sampled_from([lifecycle.give_back, lifecycle.finish_cancel]))
-    def report(self, job: Job, report: Callable[..., bool]) -> None:
-        self.books.do(report, self.books.now, job.claim)
-
-    @rule(job=jobs)
-    def heartbeat(self, job: Job) -> None:
-        self.books.do(queue.heartbeat, self.books.now, [job.claim], LEASE_MS)
+    @rule(job=jobs, report=REPORTS)
+    def report(self, job: Job, report: Report) -> None:
+        """By whoever claimed it at any time, and so perhaps by a zombie."""
+        report(self.books, job)
 
     @rule(prediction=predictions)
     def cancel(self, prediction: str) -> None:
