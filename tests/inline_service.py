@@ -18,7 +18,7 @@ from bildwerk.jobs.customers import FIRST_GRANT, give_key, open_account, open_fi
 from bildwerk.settings import Limits, Settings, Timing
 from bildwerk.store.data_folder import DataFolder, create_data_folder
 from bildwerk.store.database import Database
-from bildwerk.store.migrations import migrate
+from bildwerk.store.migrate import migrate
 
 URL = "http://127.0.0.1:8000"
 MODEL = "bildwerk/flux-tiny"

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -77,7 +78,7 @@ predictions = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("worker", Text),
     Column("lease_until", BigInteger),
-    Column("cancel_requested", Boolean, nullable=False, server_default=text("0")),
+    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
     Column("not_before", BigInteger, nullable=False, server_default=text("0")),
     Column("queue_ends_at", BigInteger, nullable=False),
     Column("cancel_at", BigInteger),
@@ -86,7 +87,7 @@ predictions = Table(
     Column("batch_key", Text, nullable=False),
     Column("input", Text, nullable=False),
     Column("request_body", Text, nullable=False),
-    Column("as_base64", Boolean, nullable=False, server_default=text("0")),
+    Column("as_base64", Boolean, nullable=False, server_default=false()),
     Column("object_hours", Integer, nullable=False),
     Column("request_hours", Integer),
     Column("webhook_url", Text),

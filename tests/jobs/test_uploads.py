@@ -11,7 +11,7 @@ from bildwerk.jobs.uploads import KEPT_MS, keep, sweep
 from bildwerk.store import accounts, uploads
 from bildwerk.store.database import Database
 from bildwerk.store.files import MemoryFiles
-from bildwerk.store.migrations import migrate
+from bildwerk.store.migrate import migrate
 
 NOW = 1_000_000
 DATA = bytes(100)

@@ -29,7 +29,7 @@ def test_the_file_and_every_new_folder_are_fsynced_before_put_returns(tmp_path: 
     fsync = os.fsync
 
     def record(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     files = LocalFiles(tmp_path / "files")

@@ -20,7 +20,7 @@ from bildwerk.settings import Settings, from_environment
 from bildwerk.store.clock import start_clock
 from bildwerk.store.data_folder import DataFolder, FolderLock, create_data_folder
 from bildwerk.store.database import Database
-from bildwerk.store.migrations import migrate
+from bildwerk.store.migrate import migrate
 
 
 def serve(
