@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import uvicorn
 
 from bildwerk.app import Service
+from bildwerk.cli.guarded_protocol import GuardedProtocol
 from bildwerk.domain.errors import SetupError
 
 GRACEFUL_SECONDS = 10
-MAX_HEADER_BYTES = 16_384
 BACKLOG = 1024
 
 
@@ -70,9 +70,8 @@ def fixed_options() -> dict[str, object]:
         "server_header": False,
         "proxy_headers": False,
         "ws": "none",
-        "http": "h11",
+        "http": GuardedProtocol,
         "lifespan": "on",
-        "h11_max_incomplete_event_size": MAX_HEADER_BYTES,
         "timeout_graceful_shutdown": GRACEFUL_SECONDS,
     }
 
