@@ -27,7 +27,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. `lease` is how long a claim lasts without a heartbeat; `step` how long an engine may say nothing."""
+    """Seconds. `lease` is how long a claim lasts without a heartbeat; `step` how long an engine may say nothing.
+
+    `body` and `upload` are how long a request's body and an uploaded file may take to arrive.
+    """
 
     lease: float = 30.0
     heartbeat: float = 5.0
@@ -36,6 +39,8 @@ class Timing:
     load: float = 900.0
     drain: float = 120.0
     sync_wait: float = 60.0
+    body: float = 60.0
+    upload: float = 300.0
     key_cache: float = 1.0
 
 

@@ -11,25 +11,22 @@ from bildwerk.api.strict_json import parse_object
 from bildwerk.domain.errors import BadContentType, ReceiptTimeout, TooLarge, UnsupportedEncoding
 
 MAX_BODY_BYTES = 50_000_000
-RECEIPT_SECONDS = 60.0
 PARSE_ON_LOOP_BYTES = 64_000
 
 
-async def read_json_object(
-    request: Request, max_bytes: int = MAX_BODY_BYTES, seconds: float = RECEIPT_SECONDS
-) -> dict[str, Any]:
-    """The request's JSON object.
+async def read_json_object(request: Request, seconds: float, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """The request's JSON object, which has to arrive within `seconds`.
 
     Raises `BadContentType`, `UnsupportedEncoding`, `TooLarge`, `ReceiptTimeout` or `InvalidJson`.
     """
     require_json(request.headers)
-    body = await read_body(request, max_bytes, seconds)
+    body = await read_body(request, seconds, max_bytes)
     if len(body) <= PARSE_ON_LOOP_BYTES:
         return parse_object(body)
     return await asyncio.to_thread(parse_object, body)
 
 
-async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES, seconds: float = RECEIPT_SECONDS) -> bytes:
+async def read_body(request: Request, seconds: float, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The whole body, counted while it streams in. Raises `TooLarge` or `ReceiptTimeout`."""
     require_fitting_length(request.headers, max_bytes)
     try:

@@ -1,9 +1,11 @@
 """What every request passes first: a request id, the check of its host, and the last net under a defect of ours."""
 
+import asyncio
 import re
 import secrets
 import time
 from collections.abc import Collection
+from contextlib import suppress
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +16,8 @@ from bildwerk.api.errors import error_response
 from bildwerk.domain.errors import BadHost, InternalError, InvalidHeader
 
 log = structlog.get_logger("bildwerk.api")
+
+DRAIN_SECONDS = 5.0
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -30,16 +34,16 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, send)
+        exchange = Exchange(scope, receive, send)
         try:
             self._check(scope)
-            await self.app(scope, receive, exchange.send)
+            await self.app(scope, exchange.receive, exchange.send)
         except (BadHost, InvalidHeader) as error:
-            await error_response(Request(scope), error)(scope, receive, exchange.send)
+            await error_response(Request(scope), error)(scope, exchange.receive, exchange.send)
         except Exception:
             log.exception("a defect of ours", request_id=exchange.request_id)
             if exchange.status is None:
-                await error_response(Request(scope), InternalError())(scope, receive, exchange.send)
+                await error_response(Request(scope), InternalError())(scope, exchange.receive, exchange.send)
         finally:
             exchange.log()
 
@@ -54,16 +58,28 @@ class Edge:
 
 
 class Exchange:
-    """One request and its answer: adds the headers that every answer has, and logs a line at the end."""
+    """One request and its answer: adds the headers that every answer has, and logs a line at the end.
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        given = Headers(scope=scope).get("x-request-id", "")
+    A body that was not read to its end by the time of the answer is drained for a while, so that a client that is
+    still sending gets to read the answer, and then the connection is closed, so that a slow one cannot hold it.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         self.status: int | None = None
         self._scope = scope
+        self._receive = receive
         self._send = send
+        self._is_unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
         self._started = time.monotonic()
         scope.setdefault("state", {})["request_id"] = self.request_id
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_unread = message["type"] == "http.request" and message.get("more_body", False)
+        return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -73,7 +89,20 @@ class Exchange:
             headers.setdefault("X-Content-Type-Options", "nosniff")
             headers.setdefault("Referrer-Policy", "no-referrer")
             headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+            if self._is_unread:
+                headers["Connection"] = "close"
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last and self._is_unread:
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    async def _drain(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._is_unread:
+                    await self.receive()
 
     def log(self) -> None:
         """The route's pattern, never the path, in which there may be a signature's file or a mistyped key."""

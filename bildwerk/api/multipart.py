@@ -15,7 +15,6 @@ FRAME_BYTES = 64_000
 """What the parts' headers and the other fields may add to the file."""
 MAX_FIELDS = 8
 MAX_FIELD_BYTES = 4_096
-RECEIPT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,8 @@ class SentFile:
     data: bytes
 
 
-async def read_file(request: Request, max_bytes: int = MAX_BODY_BYTES, seconds: float = RECEIPT_SECONDS) -> SentFile:
-    """The part `file` of the body.
+async def read_file(request: Request, seconds: float, max_bytes: int = MAX_BODY_BYTES) -> SentFile:
+    """The part `file` of the body, which has to arrive within `seconds`.
 
     Raises `BadContentType`, `UnsupportedEncoding`, `InvalidParameter`, `TooLarge` or `ReceiptTimeout`.
     """

@@ -39,7 +39,7 @@ async def generate_audio(request: Request) -> Response:
 async def submit(request: Request, kind: str) -> Response:
     """Accept a prediction, durably and paid for, before saying so."""
     context, caller = context_of(request), caller_of(request)
-    body = await read_json_object(request)
+    body = await read_json_object(request, context.settings.timing.body)
     order = read_order(request, body, kind)
     limits = queue_limits(context)
     submitted = await context.database.write(
@@ -108,7 +108,7 @@ async def history(request: Request) -> Response:
 async def calculate(request: Request) -> Response:
     """What the same body would cost as a submit."""
     context = context_of(request)
-    flat = merged(await read_json_object(request))
+    flat = merged(await read_json_object(request, context.settings.timing.body))
     spec = find_model(context.catalog, model_name(flat))
     if spec is None:
         raise ModelNotFound()

@@ -22,7 +22,7 @@ async def upload_media(request: Request) -> Response:
     context, caller = context_of(request), caller_of(request)
     max_bytes = context.settings.limits.upload_bytes_per_account
     await context.database.read(lambda connection: check_quota(connection, caller.account_id, 1, max_bytes))
-    sent = await read_file(request)
+    sent = await read_file(request, context.settings.timing.upload)
     picture = await decoded(context, sent.data)
     upload = described(picture, caller.account_id, shown_name(sent.name), context.now())
     await keep(context.database, context.files, upload, picture.data, max_bytes)

@@ -50,12 +50,13 @@ def main() -> None:
 
 def give_up_rights() -> None:
     limits = {
-        resource.RLIMIT_AS: MAX_MEMORY_BYTES,
         resource.RLIMIT_CPU: MAX_CPU_SECONDS,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 3,
     }
+    if sys.platform == "linux":  # elsewhere a process starts out with more addresses than that
+        limits[resource.RLIMIT_AS] = MAX_MEMORY_BYTES
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ import pytest
 import requests
 
 from tests.api.answers import assert_error
-from tests.live_service import LiveService
+from tests.live_service import LiveService, live_service
 
 MODEL = "black-forest-labs/flux-schnell"
 GOOD = {"model": MODEL, "prompt": "a lake", "size": "64*64"}
@@ -62,46 +63,47 @@ def test_a_body_of_51_mb_is_refused(service: LiveService) -> None:
     assert_error(post(service, b'{"image":"' + b"A" * 51_000_000 + b'"}'), 413, "too_large")
 
 
-def raw_answer(service: LiveService, head: bytes, *pieces: bytes) -> bytes:
-    """The status line of what the server says to bytes that no client library would send."""
+SUBMIT = "POST /api/v1/model/generateImage HTTP/1.1"
+JSON = "Content-Type: application/json"
+
+
+def connected(service: LiveService) -> socket.socket:
     host = urlsplit(service.url)
-    with socket.create_connection((host.hostname or "", host.port or 0), timeout=30) as connection:
-        try:
-            connection.sendall(head)
-            for piece in pieces:
-                connection.sendall(piece)
-        except ConnectionError:  # it has said its word and hung up
-            pass
-        connection.settimeout(30)
-        return connection.recv(4096).partition(b"\r\n")[0]
+    return socket.create_connection((host.hostname or "", host.port or 0), timeout=30)
 
 
 def request_head(service: LiveService, *headers: str) -> bytes:
-    lines = [
-        "POST /api/v1/model/generateImage HTTP/1.1",
-        f"Host: {urlsplit(service.url).netloc}",
-        f"Authorization: Bearer {service.key}",
-        "Content-Type: application/json",
-        *headers,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+    first, *others = headers
+    who = (f"Host: {urlsplit(service.url).netloc}", f"Authorization: Bearer {service.key}")
+    return "\r\n".join((first, *who, *others)).encode() + b"\r\n\r\n"
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Everything that the server says until it hangs up."""
+    received = bytearray()
+    while piece := connection.recv(65_536):
+        received += piece
+    return bytes(received)
 
 
 def test_a_chunked_body_without_end_is_cut_off_at_the_limit(service: LiveService) -> None:
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
-    status = raw_answer(service, request_head(service, "Transfer-Encoding: chunked"), *([chunk] * 60))
-    assert status.startswith(b"HTTP/1.1 413")
+    with connected(service) as connection:
+        connection.sendall(request_head(service, SUBMIT, JSON, "Transfer-Encoding: chunked"))
+        for _ in range(60):
+            connection.sendall(chunk)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 413")
 
 
 def test_a_length_that_promises_too_much_is_refused_before_the_body(service: LiveService) -> None:
-    status = raw_answer(service, request_head(service, "Content-Length: 51000000"))
-    assert status.startswith(b"HTTP/1.1 413")
+    with connected(service) as connection:
+        connection.sendall(request_head(service, SUBMIT, JSON, "Content-Length: 51000000"))
+        assert read_to_end(connection).startswith(b"HTTP/1.1 413")
 
 
 def test_a_body_shorter_than_its_length_hurts_nobody(service: LiveService) -> None:
-    host = urlsplit(service.url)
-    with socket.create_connection((host.hostname or "", host.port or 0), timeout=30) as connection:
-        connection.sendall(request_head(service, "Content-Length: 1000") + b"{")
+    with connected(service) as connection:
+        connection.sendall(request_head(service, SUBMIT, JSON, "Content-Length: 1000") + b"{")
     assert submit(service).status_code == 200
 
 
@@ -224,3 +226,42 @@ def test_a_webhook_address_that_is_none_is_refused(service: LiveService, url: st
     answer = submit(service, webhook_url=url)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "webhook_url"
+
+
+@pytest.fixture(scope="module")
+def impatient_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    """One that waits half a second for a body."""
+    seconds = {"BILDWERK_SECONDS_BODY": "0.5", "BILDWERK_SECONDS_UPLOAD": "0.5"}
+    with live_service(tmp_path_factory.mktemp("impatient"), environment=seconds) as running:
+        yield running
+
+
+UPLOAD = "POST /api/v1/model/uploadMedia HTTP/1.1"
+FORM = "Content-Type: multipart/form-data; boundary=x"
+SLOW_BODIES = {
+    "half a body": ((SUBMIT, JSON, "Content-Length: 1000"), b"{"),
+    "half a chunked body": ((SUBMIT, JSON, "Transfer-Encoding: chunked"), b"1\r\n{\r\n"),
+    "half a form": ((UPLOAD, FORM, "Content-Length: 1000"), b"--x\r\n"),
+}
+
+
+@pytest.mark.parametrize(("head", "beginning"), SLOW_BODIES.values(), ids=SLOW_BODIES.keys())
+def test_a_body_that_does_not_come_is_given_up_and_its_connection_closed(
+    impatient_service: LiveService, head: tuple[str, ...], beginning: bytes
+) -> None:
+    with connected(impatient_service) as connection:
+        connection.sendall(request_head(impatient_service, *head) + beginning)
+        received = read_to_end(connection)
+    assert received.startswith(b"HTTP/1.1 408")
+    assert b'"code":"request_timeout"' in received
+    assert b"connection: close" in received.lower()
+
+
+def test_a_client_that_still_sends_gets_to_read_why_it_should_not(service: LiveService) -> None:
+    answer = requests.post(
+        f"{service.url}/api/v1/model/generateImage",
+        data=b" " * 20_000_000,
+        headers={"Content-Type": "application/json", "Authorization": "Bearer nobody"},
+        timeout=30,
+    )
+    assert_error(answer, 401, "unauthorized")

@@ -25,7 +25,7 @@ def read(
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     request = Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw}, receive)
-    return asyncio.run(read_json_object(request, max_bytes, seconds=0.05))
+    return asyncio.run(read_json_object(request, 0.05, max_bytes))
 
 
 def test_a_body_in_pieces_is_put_together() -> None:
