@@ -17,7 +17,7 @@ from bildwerk.domain.errors import BadHost, InternalError, InvalidHeader
 
 log = structlog.get_logger("bildwerk.api")
 
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 2.0
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
