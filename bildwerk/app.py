@@ -26,6 +26,7 @@ from bildwerk.fleet.fleet import Replica
 from bildwerk.fleet.local import LocalReplica, Supervision
 from bildwerk.fleet.records import Records
 from bildwerk.jobs.progress import ProgressHub
+from bildwerk.jobs.retention import delete_expired_outputs, erase_requests, sweep_orphans
 from bildwerk.jobs.uploads import sweep
 from bildwerk.settings import Settings
 from bildwerk.store.clock import start_clock
@@ -38,8 +39,7 @@ log = structlog.get_logger("bildwerk")
 DEMO_MODEL = "bildwerk/flux-tiny"
 MAX_BATCH_IMAGES = 4
 MAX_DECODING = 2
-NOTE_KEY_USE_SECONDS = 60.0
-SWEEP_SECONDS = 600.0
+MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +112,28 @@ def lifespan_of(context: Context, dispatcher: Dispatcher) -> Lifespan[Starlette]
     return lifespan
 
 
-def start_upkeep(context: Context) -> "asyncio.Future[tuple[None, None]]":
+def start_upkeep(context: Context) -> "asyncio.Future[list[None]]":
     """What is done from time to time for as long as the service runs."""
+    database, files, now = context.database, context.files, context.now
+    chores: list[tuple[float, Callable[[], Awaitable[object]]]] = [
+        (MINUTE, context.keys.note_use),
+        (MINUTE, lambda: erase_requests(database, now)),
+        (10 * MINUTE, lambda: delete_expired_outputs(database, files, now)),
+        (10 * MINUTE, lambda: sweep(database, files, now)),
+        (360 * MINUTE, lambda: sweep_orphans(database, files)),
+    ]
+    return asyncio.gather(*(repeat(seconds, chore) for seconds, chore in chores))
 
-    async def sweep_uploads() -> None:
-        if count := await sweep(context.database, context.files, context.now):
-            log.info("uploads past their end deleted", count=count)
 
-    return asyncio.gather(
-        repeat(NOTE_KEY_USE_SECONDS, context.keys.note_use),
-        repeat(SWEEP_SECONDS, sweep_uploads),
-    )
-
-
-async def repeat(seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+async def repeat(seconds: float, run: Callable[[], Awaitable[object]]) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:
             await run()
         except StorageUnavailable as error:
             log.warning("upkeep put off", reason=error.message)
+        except Exception:  # a bug in one chore must not end the others
+            log.exception("upkeep failed")
 
 
 def what_is_served(settings: Settings, catalog: Catalog) -> Offer:

@@ -11,7 +11,7 @@ from bildwerk.api.query import integer, read_history_filter
 from bildwerk.api.submission import Order, read_order
 from bildwerk.api.waiting import read_when_ended
 from bildwerk.domain.catalog import find_model
-from bildwerk.domain.errors import ModelNotFound
+from bildwerk.domain.errors import ModelNotFound, StorageUnavailable
 from bildwerk.domain.prediction import Prediction
 from bildwerk.domain.pricing import price
 from bildwerk.jobs import lifecycle
@@ -41,6 +41,7 @@ async def submit(request: Request, kind: str) -> Response:
     context, caller = context_of(request), caller_of(request)
     body = await read_json_object(request, context.settings.timing.body)
     order = read_order(request, body, kind)
+    require_free_disk(context)
     limits = queue_limits(context)
     submitted = await context.database.write(
         lambda connection: lifecycle.submit(connection, context.now(), order.submission, limits)
@@ -49,6 +50,13 @@ async def submit(request: Request, kind: str) -> Response:
     prediction = await read_when_ended(context, caller.account_id, submitted.prediction_id, order.wait_seconds)
     seen = prediction if order.wait_seconds else prediction.as_submitted
     return await prediction_answer(context, seen, headers=submit_headers(order))
+
+
+def require_free_disk(context: Context) -> None:
+    """Raises `StorageUnavailable` before anything is held for a picture that could not be stored."""
+    least = context.settings.limits.free_disk_bytes
+    if context.files.free_bytes() < least:
+        raise StorageUnavailable("the disk is nearly full; nothing new is accepted", retry_after=60)
 
 
 def queue_limits(context: Context) -> QueueLimits:

@@ -13,14 +13,15 @@ MAX_ID_CHARACTERS = 64
 
 async def read_when_ended(context: Context, account_id: str, prediction_id: str, seconds: float) -> Prediction:
     """Raises `PredictionNotFound` for an unknown prediction and for another account's, in the same way."""
-    with context.hub.watch(prediction_id) as ended:
+    with context.hub.watch(prediction_id) as changed:
         found = await read(context, account_id, prediction_id)
-        if found.status.is_terminal or seconds <= 0:
-            return found
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await ended.wait()
-        return await read(context, account_id, prediction_id)
+            async with asyncio.timeout(max(0.0, seconds)):
+                while not found.status.is_terminal:
+                    await changed.wait()
+                    changed.clear()
+                    found = await read(context, account_id, prediction_id)
+    return found
 
 
 async def read(context: Context, account_id: str, prediction_id: str) -> Prediction:

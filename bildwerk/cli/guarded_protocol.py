@@ -4,6 +4,7 @@ uvicorn never closes a connection that sends half a head, and it reads heads of 
 refuses what two readers of one stream could read differently: bare line feeds, folded headers, two lengths, a length
 beside chunks.
 """
+
 import asyncio
 import json
 import secrets

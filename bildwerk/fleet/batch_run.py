@@ -156,4 +156,4 @@ class BatchRun:
         except StorageUnavailable as error:
             log.error("prediction not finished", prediction=key, reason=error.message)
         self._open.pop(key, None)
-        self._records.hub.ended(key)
+        self._records.hub.changed(key)

@@ -71,7 +71,7 @@ class Dispatcher:
         """Tell whoever computes it; a prediction that nobody computes needs no telling."""
         for run in list(self._runs):
             await run.cancel([prediction_id])
-        self._records.hub.ended(prediction_id)
+        self._records.hub.changed(prediction_id)
 
     def can_serve(self, model: str) -> bool:
         """Whether some replica answers for the model, or will once it has started."""
@@ -181,7 +181,7 @@ class Dispatcher:
         )
         reaped = await self._records.database.write(lambda connection: lifecycle.reap(connection, self._records.now()))
         for prediction_id in (*expired, *reaped):
-            self._records.hub.ended(prediction_id)
+            self._records.hub.changed(prediction_id)
         for run in list(self._runs):
             await run.drop([*expired, *reaped])
 

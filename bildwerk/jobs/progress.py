@@ -28,7 +28,7 @@ class ProgressHub:
 
     @contextmanager
     def watch(self, prediction_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the prediction ends. Start watching before reading, or its end can be missed."""
+        """An event that is set when something has become of the prediction. Start watching before reading it."""
         event = asyncio.Event()
         self._waiting[prediction_id].add(event)
         try:
@@ -38,7 +38,8 @@ class ProgressHub:
             if not self._waiting[prediction_id]:
                 del self._waiting[prediction_id]
 
-    def ended(self, prediction_id: str) -> None:
+    def changed(self, prediction_id: str) -> None:
+        """Its status may be another now: whoever waits for that reads it again."""
         self._stages.pop(prediction_id, None)
         for event in self._waiting.get(prediction_id, ()):
             event.set()

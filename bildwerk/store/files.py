@@ -7,7 +7,11 @@ for it: without the last two a power cut takes nearly all of them, however safe 
 import hashlib
 import os
 import secrets
+import shutil
+import sys
 import threading
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +43,14 @@ class Files(Protocol):
 
     def keys(self) -> list[str]: ...
 
+    def keys_older_than(self, seconds: float) -> list[str]:
+        """Those of files that were put more than `seconds` ago."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How much more can be stored."""
+        ...
+
 
 def output_key(account_id: str, prediction_id: str, claim_no: int, index: int, extension: str) -> str:
     """Where a picture lies. The claim's number is in it, so a claim that was lost cannot overwrite the one that won."""
@@ -50,9 +62,11 @@ class MemoryFiles:
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
+        self._put_at: dict[str, float] = {}
 
     def put(self, key: str, data: bytes) -> StoredFile:
         self._files[key] = data
+        self._put_at[key] = time.time()
         return describe(key, data)
 
     def get(self, key: str) -> bytes:
@@ -66,6 +80,12 @@ class MemoryFiles:
 
     def keys(self) -> list[str]:
         return sorted(self._files)
+
+    def keys_older_than(self, seconds: float) -> list[str]:
+        return [key for key in self.keys() if self._put_at[key] < time.time() - seconds]
+
+    def free_bytes(self) -> int:
+        return sys.maxsize
 
 
 class LocalFiles:
@@ -99,8 +119,17 @@ class LocalFiles:
         self.resolve(key).unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
-        found = (path for path in self.root.rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.root).as_posix() for path in found)
+        return self._keys_of(path for path in self.root.rglob("*") if path.is_file())
+
+    def keys_older_than(self, seconds: float) -> list[str]:
+        end = time.time() - seconds
+        return self._keys_of(path for path in self.root.rglob("*") if path.is_file() and path.stat().st_mtime < end)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def _keys_of(self, paths: Iterable[Path]) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in paths)
 
     def resolve(self, key: str) -> Path:
         """The path of `key`. Raises `FileGone` for a key that would leave the root or pass through a link."""
