@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from bildwerk.store.clock import Now
 from bildwerk.store.database import Database
 from bildwerk.store.files import Files
-from bildwerk.store.schema import outputs, predictions
+from bildwerk.store.schema import outputs, predictions, uploads
 
 HOUR_MS = 3_600_000
 ORPHAN_AGE_SECONDS = 86_400.0
@@ -33,10 +33,10 @@ async def erase_requests(database: Database, now: Now) -> int:
 
 
 async def sweep_orphans(database: Database, files: Files) -> int:
-    """Delete the pictures older than a day that no prediction names, such as a lost claim's; how many there were."""
+    """Delete the pictures older than a day that nothing names, such as a lost claim's; how many there were."""
     old = await asyncio.to_thread(files.keys_older_than, ORPHAN_AGE_SECONDS)
     named = await database.read(kept_keys)
-    orphans = [key for key in old if key.startswith("outputs/") and key not in named]
+    orphans = [key for key in old if key not in named]
     for key in orphans:
         await asyncio.to_thread(files.delete, key)
     return len(orphans)
@@ -69,10 +69,10 @@ def erase_due(connection: Connection, now: int) -> int:
 
 
 def kept_keys(connection: Connection) -> set[str]:
-    """The keys of all pictures whose retention is not over."""
-    query = (
+    """The keys of all pictures whose retention is not over, and of all uploads."""
+    pictures = (
         select(outputs.c.object_key)
         .join(predictions, predictions.c.id == outputs.c.prediction_id)
         .where(predictions.c.outputs_expired_at.is_(None))
     )
-    return set(connection.execute(query).scalars())
+    return set(connection.execute(pictures.union_all(select(uploads.c.object_key))).scalars())

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bildwerk.domain.upload import Upload
 from bildwerk.jobs import retention
+from bildwerk.jobs.uploads import keep
 from bildwerk.store.database import Database
 from bildwerk.store.file_check import broken_files
 from bildwerk.store.files import LocalFiles
@@ -45,6 +47,14 @@ def shelf(books: Books, tmp_path: Path) -> Iterator[Shelf]:
     database.close()
 
 
+def sent_upload(shelf: Shelf) -> str:
+    """The key of an upload that an account has sent."""
+    key, now = f"uploads/{shelf.books.account}/u.png", shelf.books.now
+    sent = Upload("u", shelf.books.account, key, "u.png", "image/png", 7, "0" * 64, 8, 8, now, now + HOUR_MS)
+    asyncio.run(keep(shelf.database, shelf.files, sent, b"picture", max_bytes=100))
+    return key
+
+
 def test_pictures_are_deleted_at_their_end_and_not_before(shelf: Shelf):
     short, long = shelf.made(object_hours=1), shelf.made(object_hours=2)
     shelf.books.now += HOUR_MS - 1
@@ -76,12 +86,15 @@ def test_an_open_request_is_not_erased(shelf: Shelf):
 
 def test_old_files_of_nobody_are_swept_and_all_others_stay(shelf: Shelf, tmp_path: Path):
     shelf.made()
-    for name in ("outputs/a/lost/1/0.png", "outputs/a/young/1/0.png", "uploads/a/u.png"):
+    for name in ("outputs/a/lost/1/0.png", "outputs/a/young/1/0.png", "uploads/a/lost.png"):
         shelf.files.put(name, b"picture")
+    upload = sent_upload(shelf)
     yesterday = time.time() - 2 * retention.ORPHAN_AGE_SECONDS
     for path in (tmp_path / "files").rglob("*.png"):
         if "young" not in str(path):
             os.utime(path, (yesterday, yesterday))
-    assert asyncio.run(retention.sweep_orphans(shelf.database, shelf.files)) == 1
-    assert "outputs/a/lost/1/0.png" not in set(shelf.files.keys())
-    assert len(shelf.files.keys()) == 3
+    assert asyncio.run(retention.sweep_orphans(shelf.database, shelf.files)) == 2
+    left = shelf.files.keys()
+    assert not any("lost" in key for key in left)
+    assert upload in left
+    assert len(left) == 3
