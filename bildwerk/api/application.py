@@ -10,7 +10,8 @@ from starlette.types import Lifespan
 from bildwerk.api.context import Context, context_of
 from bildwerk.api.edge import Edge
 from bildwerk.api.errors import error_response
-from bildwerk.api.routes import ROUTES, Handler, Route
+from bildwerk.api.route import Handler, Route
+from bildwerk.api.routes import ROUTES
 from bildwerk.domain.errors import BildwerkError, MethodNotAllowed, NotFound
 
 
@@ -23,6 +24,7 @@ def build_application(context: Context, lifespan: Lifespan[Starlette]) -> Edge:
     )
     app.router.redirect_slashes = False
     app.state.context = context
+    app.state.table = ROUTES
     return Edge(app, allowed_hosts(context))
 
 

@@ -6,12 +6,13 @@ from starlette.responses import Response
 from bildwerk.api.answers import answer, not_modified
 from bildwerk.api.body import read_json_object
 from bildwerk.api.context import Context, caller_of, context_of
+from bildwerk.api.free_disk import require_free_disk
 from bildwerk.api.outputs import output_texts
 from bildwerk.api.query import integer, read_history_filter
 from bildwerk.api.submission import Order, read_order
 from bildwerk.api.waiting import read_when_ended
 from bildwerk.domain.catalog import find_model
-from bildwerk.domain.errors import ModelNotFound, StorageUnavailable
+from bildwerk.domain.errors import ModelNotFound
 from bildwerk.domain.prediction import Prediction
 from bildwerk.domain.pricing import price
 from bildwerk.jobs import lifecycle
@@ -50,13 +51,6 @@ async def submit(request: Request, kind: str) -> Response:
     prediction = await read_when_ended(context, caller.account_id, submitted.prediction_id, order.wait_seconds)
     seen = prediction if order.wait_seconds else prediction.as_submitted
     return await prediction_answer(context, seen, headers=submit_headers(order))
-
-
-def require_free_disk(context: Context) -> None:
-    """Raises `StorageUnavailable` before anything is held for a picture that could not be stored."""
-    least = context.settings.limits.free_disk_bytes
-    if context.files.free_bytes() < least:
-        raise StorageUnavailable("the disk is nearly full; nothing new is accepted", retry_after=60)
 
 
 def queue_limits(context: Context) -> QueueLimits:

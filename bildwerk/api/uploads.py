@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, caller_of, context_of
+from bildwerk.api.free_disk import require_free_disk
 from bildwerk.api.multipart import read_file
 from bildwerk.domain.api_key import random_base62
 from bildwerk.domain.upload import Upload
@@ -20,6 +21,7 @@ from bildwerk.store.files import describe
 async def upload_media(request: Request) -> Response:
     """Raises what reading the form does, `UnsupportedMedia`, `ImageTooLarge`, `QuotaExceeded`, `StorageUnavailable`."""
     context, caller = context_of(request), caller_of(request)
+    require_free_disk(context)
     max_bytes = context.settings.limits.upload_bytes_per_account
     await context.database.read(lambda connection: check_quota(connection, caller.account_id, 1, max_bytes))
     sent = await read_file(request, context.settings.timing.upload)

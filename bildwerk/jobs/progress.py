@@ -4,7 +4,7 @@ The truth is in the database. Losing all of this loses nothing but a little time
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,23 +20,29 @@ class Stage:
 
 
 class ProgressHub:
-    """To be used from the event loop's thread alone."""
+    """To be used from the event loop's thread alone. `streams` counts open event streams by account."""
 
     def __init__(self) -> None:
+        self.streams: Counter[str] = Counter()
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._following: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._stages: dict[str, Stage] = {}
 
     @contextmanager
     def watch(self, prediction_id: str) -> Iterator[asyncio.Event]:
         """An event that is set when something has become of the prediction. Start watching before reading it."""
-        event = asyncio.Event()
-        self._waiting[prediction_id].add(event)
-        try:
+        with listed(self._waiting, prediction_id) as event:
             yield event
-        finally:
-            self._waiting[prediction_id].discard(event)
-            if not self._waiting[prediction_id]:
-                del self._waiting[prediction_id]
+
+    @contextmanager
+    def follow(self, prediction_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set by every step as well."""
+        with listed(self._waiting, prediction_id) as event:
+            self._following[prediction_id].add(event)
+            try:
+                yield event
+            finally:
+                discard(self._following, prediction_id, event)
 
     def changed(self, prediction_id: str) -> None:
         """Its status may be another now: whoever waits for that reads it again."""
@@ -46,6 +52,25 @@ class ProgressHub:
 
     def report(self, prediction_id: str, stage: Stage) -> None:
         self._stages[prediction_id] = stage
+        for event in self._following.get(prediction_id, ()):
+            event.set()
 
     def stage(self, prediction_id: str) -> Stage | None:
         return self._stages.get(prediction_id)
+
+
+@contextmanager
+def listed(events: dict[str, set[asyncio.Event]], prediction_id: str) -> Iterator[asyncio.Event]:
+    """A new event, listed for as long as the block runs."""
+    event = asyncio.Event()
+    events[prediction_id].add(event)
+    try:
+        yield event
+    finally:
+        discard(events, prediction_id, event)
+
+
+def discard(events: dict[str, set[asyncio.Event]], prediction_id: str, event: asyncio.Event) -> None:
+    events[prediction_id].discard(event)
+    if not events[prediction_id]:
+        del events[prediction_id]
