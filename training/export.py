@@ -26,9 +26,9 @@ from training.latents import FOLDER as LATENTS
 from training.latents import scaled_params
 from training.painter import Painter
 from training.tokens import CLIP_TOKENS, T5_END, T5_TOKENS, T5_UNKNOWN
-from training.tokens import FOLDER as TOKENIZERS
 
 FOLDER = Path(__file__).parent.parent / "bildwerk" / "models" / "flux-tiny"
+CARD = Path(__file__).parent / "model_card.md"
 LIMIT = 30_000_000
 MODEL_INDEX = {
     "_class_name": "FluxPipeline",
@@ -175,7 +175,7 @@ def write_tokenizers(folder: Path, painter: Painter) -> None:
         },
     )
     for name in ("vocab.json", "merges.txt"):
-        shutil.copy(TOKENIZERS / name, clip / name)
+        shutil.copy(painter.tokenizers / name, clip / name)
     (clip / "tokenizer.json").write_text(painter.clip_tokenizer.tokenizer.to_str(pretty=True))
     write_json(
         t5 / "tokenizer_config.json",
@@ -195,6 +195,7 @@ def export(folder: Path, painter: Painter, autoencoder: Autoencoder) -> int:
     """Writes the folder and returns its size in bytes. Raises `ValueError` beyond the limit of 30 MB."""
     write_json(folder / "model_index.json", MODEL_INDEX)
     write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
+    shutil.copy(CARD, folder / "README.md")
     write_tokenizers(folder, painter)
     write_models(folder, painter, autoencoder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -28,11 +28,12 @@ from training.painter import Painter
 
 OUTSIDE = ("img_in", "txt_in", "time_in", "vector_in", "mod", "final_layer", "embedding", "shared", "attention_bias")
 UNIFORM_SHARE = 0.3
+NOISY = 0.4
 
 
 def times(batch: int) -> Tensor:
-    """Logit-normal, with a share of uniform ones, so that neither end goes untrained."""
-    middle = torch.sigmoid(torch.randn(batch))
+    """Logit-normal, more of them noisy, where the prompt decides most; with a share of uniform ones for both ends."""
+    middle = torch.sigmoid(torch.randn(batch) + NOISY)
     return torch.where(torch.rand(batch) < UNIFORM_SHARE, torch.rand(batch), middle)
 
 

@@ -73,7 +73,7 @@ class Recorder(nn.Module):
 
 def run(model: nn.Module, times: Sequence[float], dtype: torch.dtype = torch.float32) -> list[Step]:
     txt, modulations = torch.zeros(1, 2, 8, dtype=dtype), list("abcdefgh")[: len(times) - 1]
-    loop = denoise(model, torch.ones(1, 4, 8), txt=txt, rotary=txt, modulations=modulations, times=times)
+    loop = denoise(model, torch.ones(1, 4, 8, dtype=dtype), txt=txt, rotary=txt, modulations=modulations, times=times)
     return list(loop)
 
 
