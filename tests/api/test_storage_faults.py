@@ -30,6 +30,13 @@ def test_a_nearly_full_disk_refuses_what_it_could_not_store(tmp_path: Path):
         assert held(service) == 0
 
 
+def test_a_nearly_full_disk_takes_no_uploads(tmp_path: Path):
+    with inline_service(tmp_path / "data", limits=FULL) as service:
+        files = {"file": ("a.png", b"never looked at", "image/png")}
+        answer = service.client.post("/api/v1/model/uploadMedia", files=files, headers=service.headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_unavailable")
+
+
 def test_a_picture_that_cannot_be_stored_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with inline_service(tmp_path / "data") as service:
         files, failures = service.service.context.files, [1]
