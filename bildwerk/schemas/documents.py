@@ -8,7 +8,8 @@ from typing import Any
 
 from bildwerk.domain.catalog import ModelSpec
 from bildwerk.domain.pricing import dollars
-from bildwerk.schemas.parameters import Parameter, image_parameters
+from bildwerk.schemas.image_parameters import image_parameters
+from bildwerk.schemas.parameter import Parameter
 
 EXAMPLE_PROMPT = "A beautiful landscape with mountains and lake"
 SUBMIT_PATH = "/api/v1/model/generateImage"

@@ -39,6 +39,7 @@ QUEUED = Prediction(
     request_body='{"model":"black-forest-labs/flux-schnell"}',
     as_base64=False,
     warnings=("steps 20 are run as 4",),
+    submit_warnings=("steps 20 are run as 4",),
     error_code=None,
     error="",
     timings={},
