@@ -37,10 +37,11 @@ def guarded(route: Route) -> Handler:
     async def handle(request: Request) -> Response:
         context = context_of(request)
         caller = await context.keys.caller(request.headers)
+        request.state.caller = caller
         caller.require(scope)
         allowance = context.limiter.take(caller.key.id, route.quota)
-        request.state.caller = caller
         request.state.rate_headers = allowance.headers
+        allowance.require()
         response = await route.handler(request)
         response.headers.update(allowance.headers)
         return response

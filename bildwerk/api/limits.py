@@ -22,12 +22,16 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a request was allowed under: of `quota` a minute `remaining` are left, all again after `reset` seconds."""
+    """Of `quota` requests a minute `remaining` are left, all again after `reset` seconds.
+
+    `retry_after` is 0 for a request that is allowed, else the seconds until one would be.
+    """
 
     name: str
     quota: int
     remaining: int
     reset: int
+    retry_after: float = 0.0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -35,6 +39,12 @@ class Allowance:
             "RateLimit-Policy": f'"{self.name}";q={self.quota};w={WINDOW_SECONDS}',
             "RateLimit": f'"{self.name}";r={self.remaining};t={self.reset}',
         }
+
+    def require(self) -> None:
+        """Raises `RateLimited` for a request that is not allowed."""
+        if self.retry_after:
+            message = f"more than {self.quota} {self.name} requests a minute with this key"
+            raise RateLimited(message, retry_after=self.retry_after)
 
 
 class RateLimiter:
@@ -46,15 +56,17 @@ class RateLimiter:
         self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
 
     def take(self, key_id: str, kind: str) -> Allowance:
-        """Use up one request. Raises `RateLimited`, with the seconds until the next one."""
+        """Use up one request, if one is left."""
         quota = self._quotas[kind]
+        seconds_each = WINDOW_SECONDS / quota
         bucket = self._refilled(key_id, kind, quota)
-        if bucket.left < 1:
-            wait = (1 - bucket.left) * WINDOW_SECONDS / quota
-            raise RateLimited(f"more than {quota} {kind} requests a minute with this key", retry_after=wait)
-        bucket.left -= 1
-        reset = math.ceil((quota - bucket.left) * WINDOW_SECONDS / quota)
-        return Allowance(kind, quota, int(bucket.left), reset)
+        retry_after = 0.0
+        if bucket.left >= 1:
+            bucket.left -= 1
+        else:
+            retry_after = (1 - bucket.left) * seconds_each
+        reset = math.ceil((quota - bucket.left) * seconds_each)
+        return Allowance(kind, quota, int(bucket.left), reset, retry_after)
 
     def _refilled(self, key_id: str, kind: str, quota: int) -> Bucket:
         now = self._clock()

@@ -17,6 +17,7 @@ from bildwerk.schemas.error_envelopes import error_envelope
 
 MAX_HEAD_BYTES = 16_384
 HEAD_SECONDS = 10.0
+SECOND_LOOK_SECONDS = 0.1
 MAX_CONNECTIONS_PER_PEER = 256
 REASONS = {
     400: ("Bad Request", "this is not a valid HTTP request"),
@@ -86,12 +87,16 @@ class GuardedProtocol(HttpToolsProtocol):
     def _expect_head(self) -> None:
         """From now on the next request has its time to begin and to send its head."""
         self._forget_deadline()
-        self._deadline = asyncio.get_running_loop().call_later(self.head_seconds, self._head_is_late)
+        self._deadline = asyncio.get_running_loop().call_later(self.head_seconds, self._head_seems_late)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _head_seems_late(self) -> None:
+        """It may have arrived while a busy loop did not look: let it look once more."""
+        self._deadline = asyncio.get_running_loop().call_later(SECOND_LOOK_SECONDS, self._head_is_late)
 
     def _head_is_late(self) -> None:
         if self._in_head:
