@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from bildwerk.api.strict_json import parse_object
 from bildwerk.domain.errors import BadContentType, ReceiptTimeout, TooLarge, UnsupportedEncoding
@@ -29,11 +30,20 @@ async def read_json_object(request: Request, seconds: float, max_bytes: int = MA
 async def read_body(request: Request, seconds: float, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The whole body, counted while it streams in. Raises `TooLarge` or `ReceiptTimeout`."""
     require_fitting_length(request.headers, max_bytes)
+    async with receipt_within(seconds):
+        return await collect(request.stream(), max_bytes)
+
+
+@asynccontextmanager
+async def receipt_within(seconds: float) -> AsyncIterator[None]:
+    """Raises `ReceiptTimeout` for what is received too slowly, or from a client that has gone."""
     try:
         async with asyncio.timeout(seconds):
-            return await collect(request.stream(), max_bytes)
+            yield
     except TimeoutError:
         raise ReceiptTimeout(f"the body did not arrive within {seconds:g} seconds") from None
+    except ClientDisconnect:
+        raise ReceiptTimeout("the connection ended before the body did") from None
 
 
 async def collect(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:

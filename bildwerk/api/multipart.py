@@ -1,6 +1,5 @@
 """A multipart body with one part `file`: counted while it streams in, with limits on everything else."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -8,8 +7,15 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from bildwerk.api.body import MAX_BODY_BYTES, media_type, require_fitting_length, require_plain_encoding, too_large
-from bildwerk.domain.errors import BadContentType, InvalidParameter, ReceiptTimeout
+from bildwerk.api.body import (
+    MAX_BODY_BYTES,
+    media_type,
+    receipt_within,
+    require_fitting_length,
+    require_plain_encoding,
+    too_large,
+)
+from bildwerk.domain.errors import BadContentType, InvalidParameter
 
 FRAME_BYTES = 64_000
 """What the parts' headers and the other fields may add to the file."""
@@ -32,11 +38,8 @@ async def read_file(request: Request, seconds: float, max_bytes: int = MAX_BODY_
     """
     require_multipart(request)
     require_fitting_length(request.headers, max_bytes + FRAME_BYTES)
-    try:
-        async with asyncio.timeout(seconds):
-            return await only_file(await read_form(request, max_bytes + FRAME_BYTES), max_bytes)
-    except TimeoutError:
-        raise ReceiptTimeout(f"the file did not arrive within {seconds:g} seconds") from None
+    async with receipt_within(seconds):
+        return await only_file(await read_form(request, max_bytes + FRAME_BYTES), max_bytes)
 
 
 def require_multipart(request: Request) -> None:

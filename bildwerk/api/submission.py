@@ -109,8 +109,6 @@ def house_warnings(context: Context, spec: ModelSpec, wanted: ImageInput) -> lis
         found.append(f"demo: {context.stand_ins[spec.id]} stands in for {spec.id}, whose weights are not here")
     if wanted.webhook_url is not None:
         found.append("webhook_url is kept but not called: this server does not deliver webhooks")
-    if wanted.enable_safety_checker:
-        found.append("enable_safety_checker has no effect: no safety checker is set up")
     return found
 
 

@@ -100,7 +100,7 @@ NAMES = [
     "../../x",
     "C:\\x",
     "a\x00b.png",
-    "x" * 3_900,
+    "x" * 4_096,
     ".htaccess",
     "a.png/../../b",
     "a\u202egnp.exe",

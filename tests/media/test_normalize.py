@@ -172,6 +172,7 @@ def test_transparency_is_kept() -> None:
 BOMBS = {
     "50,000 x 50,000": png_claiming(50_000, 50_000),
     "1 x 2^31 - 1": png_claiming(1, 2**31 - 1),
+    "1 x 2^31": png_claiming(1, 2**31),
     "40 megapixels and a row": png_claiming(8_000, 5_001),
     "animated png": encode(gradient(), "PNG", save_all=True, append_images=[gradient(mode="L").convert("RGB")]),
     "animated webp": encode(gradient(), "WEBP", save_all=True, append_images=[Image.new("RGB", (24, 16))] * 50),
