@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.frames import Frame, batch_requests, event_frame, pack, read_frame
-from bildwerk.engine.request import Engine, EngineSpec, GenerateRequest
+from bildwerk.engine.request import Engine, EngineError, EngineSpec, GenerateRequest
 
 EXIT_STICKY_ERROR = 70
 """The accelerator is in a state that only a new process can leave."""
@@ -63,7 +63,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
     outgoing = take_over_stdout()
     inbox = Inbox(sys.stdin.buffer)
-    engine = load_engine(inbox.load_frame().header)
+    try:
+        engine = load_engine(inbox.load_frame().header)
+    except EngineError as error:
+        send(outgoing, pack({"kind": "error", "code": "engine_error", "message": str(error)}))
+        sys.exit(1)
     inbox.listen()
     send(outgoing, pack({"kind": "ready"}))
     for requests in inbox.batches():

@@ -63,7 +63,9 @@ class Child:
         child = Child(process)
         try:
             await child.send(pack({"kind": "load", **launch.load}))
-            await child.receive(launch.load_seconds)
+            first = await child.receive(launch.load_seconds)
+            if first.kind != "ready":
+                raise ChildDied(str(first.header.get("message", "it did not load")))
         except BaseException:
             await child.kill()
             raise

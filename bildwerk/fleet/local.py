@@ -104,6 +104,7 @@ class LocalReplica:
         try:
             self._child = await Child.start(self._launch)
         except (ChildDied, ChildHung) as error:
+            self._reason = f"it did not start: {error}"
             log.error("worker did not start", worker=self.name, reason=str(error))
             return
         if self._stopping.is_set():
@@ -126,7 +127,8 @@ class LocalReplica:
         if len(self._deaths) < limits.deaths:
             return
         self._state = State.UNHEALTHY
-        self._reason = f"its process has ended {len(self._deaths)} times within {limits.death_window:g} seconds"
+        times = f"its process has ended {len(self._deaths)} times within {limits.death_window:g} seconds"
+        self._reason = f"{times}; {self._reason}" if self._reason else times
         log.error("worker unhealthy", worker=self.name, reason=self._reason, pause_seconds=self._pause)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause):
