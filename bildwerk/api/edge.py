@@ -18,6 +18,7 @@ from bildwerk.domain.errors import BadHost, InternalError, InvalidHeader
 log = structlog.get_logger("bildwerk.api")
 
 DRAIN_SECONDS = 2.0
+PROMPT_SECONDS = 0.05
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -60,8 +61,9 @@ class Edge:
 class Exchange:
     """One request and its answer: adds the headers that every answer has, and logs a line at the end.
 
-    A body that was not read to its end by the time of the answer is drained for a while, so that a client that is
-    still sending gets to read the answer, and then the connection is closed, so that a slow one cannot hold it.
+    A body that was not read to its end by the time of the answer is taken off first, if it is as good as here. Else it
+    is drained for a while after the answer, so that a client that is still sending gets to read it, and then the
+    connection is closed, so that a slow one cannot hold it.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +85,7 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            await self._drain(PROMPT_SECONDS)
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.request_id
@@ -94,13 +97,13 @@ class Exchange:
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if is_last and self._is_unread:
             await self._send({**message, "more_body": True})
-            await self._drain()
+            await self._drain(DRAIN_SECONDS)
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
-    async def _drain(self) -> None:
+    async def _drain(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(seconds):
                 while self._is_unread:
                     await self.receive()
 

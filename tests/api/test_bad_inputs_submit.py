@@ -3,6 +3,8 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -99,6 +101,16 @@ def test_a_length_that_promises_too_much_is_refused_before_the_body(service: Liv
     with connected(service) as connection:
         connection.sendall(request_head(service, SUBMIT, JSON, "Content-Length: 51000000"))
         assert read_to_end(connection).startswith(b"HTTP/1.1 413")
+
+
+def test_a_refused_request_keeps_its_connection_when_all_of_it_came(service: LiveService) -> None:
+    headers = service.headers | {"Content-Type": "text/plain"}
+    with closing(HTTPConnection(urlsplit(service.url).netloc, timeout=30)) as connection:
+        for _ in range(2):
+            connection.request("POST", "/api/v1/model/generateImage", b"{}" * 1_000, headers)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (415, None)
+            answer.read()
 
 
 def test_a_client_that_leaves_in_the_middle_hurts_nobody(service: LiveService) -> None:
