@@ -75,10 +75,12 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._is_unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        self._is_coming = "expect" not in headers  # else the client waits to be asked for the body
         self._started = time.monotonic()
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def receive(self) -> Message:
+        self._is_coming = True
         message = await self._receive()
         self._is_unread = message["type"] == "http.request" and message.get("more_body", False)
         return message
@@ -104,7 +106,7 @@ class Exchange:
     async def _drain(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._is_unread:
+                while self._is_unread and self._is_coming:
                     await self.receive()
 
     def log(self) -> None:

@@ -113,6 +113,13 @@ def test_a_refused_request_keeps_its_connection_when_all_of_it_came(service: Liv
             answer.read()
 
 
+def test_a_client_that_asks_first_is_not_told_to_go_on_in_vain(service: LiveService) -> None:
+    asking = ("Content-Type: text/plain", "Content-Length: 1000", "Expect: 100-continue")
+    with connected(service) as connection:
+        connection.sendall(request_head(service, SUBMIT, *asking))
+        assert read_to_end(connection).startswith(b"HTTP/1.1 415")
+
+
 def test_a_client_that_leaves_in_the_middle_hurts_nobody(service: LiveService) -> None:
     for head, beginning in SLOW_BODIES.values():
         with connected(service) as connection:
