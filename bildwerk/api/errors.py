@@ -1,12 +1,14 @@
 """From an error of the business to an HTTP answer: one table, one function."""
 
 import math
+from copy import copy
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bildwerk.domain import errors
 from bildwerk.domain.errors import BildwerkError, TooManyRequests, Unavailable
+from bildwerk.locale.lookup import error_sentence, preferred_language
 from bildwerk.schemas.error_envelopes import error_envelope, openai_error_envelope
 
 STATUSES: dict[type[BildwerkError], int] = {
@@ -45,7 +47,18 @@ def error_response(request: Request, error: BildwerkError) -> JSONResponse:
     status = status_of(error)
     request_id = getattr(request.state, "request_id", "")
     envelope = openai_error_envelope if request.scope["path"].startswith(OPENAI_PREFIXES) else error_envelope
-    return JSONResponse(envelope(status, error, request_id), status, headers_of(error))
+    spoken = translated(error, preferred_language(request.headers.get("accept-language", "")))
+    return JSONResponse(envelope(status, spoken, request_id), status, headers_of(error))
+
+
+def translated(error: BildwerkError, language: str) -> BildwerkError:
+    """`error` with its text in `language`; what the text says beyond its code stays as it is, after a colon."""
+    sentence = error_sentence(error.code, language)
+    if sentence is None:
+        return error
+    spoken = copy(error)
+    spoken.message = sentence if error.message == error.default_message else f"{sentence}: {error.message}"
+    return spoken
 
 
 def headers_of(error: BildwerkError) -> dict[str, str]:

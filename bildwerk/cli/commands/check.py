@@ -13,9 +13,7 @@ from bildwerk.store.files import LocalFiles
 from bildwerk.store.invariants import INVARIANTS, Breach, When, broken
 
 
-def check(
-    *, data_dir: Path | None = None, quiescent: bool = False, all_keyed: bool = False, json: bool = False
-) -> int:
+def check(*, data_dir: Path | None = None, quiescent: bool = False, all_keyed: bool = False, json: bool = False) -> int:
     """Check every invariant on the data of a server, running or not. Exit status 1 where one does not hold.
 
     Parameters
