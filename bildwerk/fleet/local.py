@@ -17,6 +17,7 @@ from bildwerk.engine.frames import BrokenFrame, Frame, batch_frame, frame_event,
 from bildwerk.engine.request import Event, GenerateRequest
 from bildwerk.fleet.child import Child, ChildDied, ChildHung, Launch
 from bildwerk.fleet.fleet import ReplicaFailed
+from bildwerk.fleet.silence import Silence
 from bildwerk.jobs.workers import Health, State
 
 log = structlog.get_logger("bildwerk.fleet")
@@ -24,7 +25,7 @@ log = structlog.get_logger("bildwerk.fleet")
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """`step_seconds` without a word end a child; `deaths` within `death_window` seconds make it unhealthy."""
+    """A child may always be silent for `step_seconds`; `deaths` within `death_window` seconds make it unhealthy."""
 
     step_seconds: float = 60.0
     deaths: int = 3
@@ -42,6 +43,7 @@ class LocalReplica:
         self.max_images = max_images
         self._launch = launch
         self._supervision = supervision
+        self._silence = Silence(supervision.step_seconds)
         self._child: Child | None = None
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -73,12 +75,17 @@ class LocalReplica:
         if child is None:
             raise ReplicaFailed(FailureCode.WORKER_LOST, "the worker was lost")
         is_over = False
+        patience, longest = self._silence.allowed(requests), 0.0
         try:
             await child.send(batch_frame(list(requests)))
-            while (frame := await child.receive(self._supervision.step_seconds)).kind != "done":
+            said_at = time.monotonic()
+            while (frame := await child.receive(patience)).kind != "done":
+                longest = max(longest, time.monotonic() - said_at)
                 is_over = frame.kind == "error"
                 yield read_event(frame)
+                said_at = time.monotonic()
             is_over = True
+            self._silence.learn(requests, longest)
             self._note_success()
         except ChildHung as error:
             raise ReplicaFailed(FailureCode.RUN_TIMEOUT, f"the worker was ended: {error}") from error
