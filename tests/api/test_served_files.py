@@ -164,7 +164,7 @@ def test_one_range_is_sent(output: str, wanted: str, first: int, last: int | Non
 
 
 RANGES = {
-    "10,000 ranges": "bytes=" + ",".join(f"{i}-{i}" for i in range(2_000)),
+    "1,500 ranges": "bytes=" + ",".join(f"{i}-{i}" for i in range(1_500)),
     "overlapping": "bytes=0-9,5-14,0-",
     "beyond the end": "bytes=999999999-",
     "backwards": "bytes=9-5",
