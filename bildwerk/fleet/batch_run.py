@@ -80,6 +80,7 @@ class BatchRun:
                 async for event in events:
                     self._take(event)
         except ReplicaFailed as failure:
+            log.warning("batch failed", worker=self._replica.name, code=failure.code, reason=failure.message)
             return failure
         return None
 

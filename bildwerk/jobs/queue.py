@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, and_, select, update
 from bildwerk.domain.prediction import Claim
 from bildwerk.jobs import lifecycle
 from bildwerk.jobs.fairness import FairShare
+from bildwerk.jobs.transition import fetch_claimed
 from bildwerk.store.schema import predictions as table
 
 
@@ -109,7 +110,7 @@ def as_job(row: Row[Any], claim: Claim, now: int) -> Job:
 
 def heartbeat(connection: Connection, now: int, claims: Collection[Claim], lease_ms: int) -> Heartbeat:
     """Prolong the leases of `claims`, and say which of them are lost or no longer wanted."""
-    rows = {claim: lifecycle.fetch_claimed(connection, claim) for claim in claims}
+    rows = {claim: fetch_claimed(connection, claim) for claim in claims}
     held = {claim: row for claim, row in rows.items() if row is not None}
     connection.execute(
         update(table).where(table.c.id.in_([claim.prediction_id for claim in held])).values(lease_until=now + lease_ms)

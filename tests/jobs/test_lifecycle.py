@@ -116,6 +116,15 @@ def test_the_machines_fault_is_tried_three_times_with_pauses(books: Books, code:
     assert books.prepaid() == GRANT
 
 
+def test_an_owner_is_not_told_of_our_insides(books: Books):
+    prediction = books.submit()
+    for _ in range(3):
+        told = "/usr/lib/secret.so failed"
+        books.do(lifecycle.retry_or_fail, books.now, books.claim_one().claim, FailureCode.ENGINE_ERROR, told)
+        books.now += 10_000
+    assert books.prediction(prediction).error == "the engine failed"
+
+
 def test_a_lack_of_memory_is_tried_twice(books: Books):
     prediction = books.submit()
     for _ in range(2):
