@@ -2,7 +2,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bildwerk.api.strict_json import MAX_DEPTH, MAX_VALUES, parse_object
@@ -109,6 +109,7 @@ def test_unfinished_strings_cost_linear_time(body: bytes) -> None:
         parse_object(body)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(
         st.text(), st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.text(), st.lists)
