@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from tests.faults.damage import QUICK, check, ended, is_worker, kill
+from tests.faults.damage import QUICK, check, ended, eventually, is_worker, kill
 from tests.live_service import LiveService, live_service
 
 PREDICTIONS = int(os.environ.get("BILDWERK_SOAK_PREDICTIONS", "24"))
@@ -34,12 +34,18 @@ class Client:
             "num_images": self.chance.choice([1, 1, 3]),
         }
         for _ in range(self.chance.choice([1, 1, 2])):  # an answer that was lost: the same again
-            answer = post(service, "generateImage", body, key)
-            assert answer.status_code == 200, answer.text
+            answer = eventually(lambda: accepted(service, body, key))
             prediction = answer.json()["id"]
             assert self.acknowledged.setdefault(key, prediction) == prediction, "one key, two predictions"
         if self.chance.random() < 0.1:
             post(service, f"prediction/{prediction}/cancel", {}, key)
+
+
+def accepted(service: LiveService, body: dict[str, object], key: str) -> requests.Response | None:
+    """The answer, unless the service says that its worker has died too often and that one should come back."""
+    answer = post(service, "generateImage", body, key)
+    assert answer.status_code in (200, 503), answer.text
+    return answer if answer.status_code == 200 else None
 
 
 def post(service: LiveService, path: str, body: dict[str, object], key: str) -> requests.Response:
