@@ -1,16 +1,20 @@
 """Requests are moved to the nearest that the model can fulfil, and every move is said."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bildwerk.engine.fitting import fit
+from bildwerk.domain.catalog import load_catalog
+from bildwerk.engine.fitting import fit, kept_share
 from bildwerk.engine.request import EngineSpec, GenerateRequest
 
 SPEC = EngineSpec("painter", Path("nowhere"), max_steps=4, size_multiple=16, max_native_pixels=512 * 512)
+FLUX_TINY = EngineSpec(
+    "flux-tiny", Path("nowhere"), size_multiple=32, max_native_pixels=256 * 256, max_side=2048, max_pixels=4_200_000
+)
 REQUEST = GenerateRequest("a lake", width=512, height=512, steps=4, seed=0)
 
 
@@ -66,6 +70,13 @@ def test_a_model_with_guidance_gets_its_default_or_what_was_asked() -> None:
         ({"steps": 10_000}, "steps 10000 is outside 1 to 50"),
         ({"seed": -1}, "seed -1 is outside 0 to 4294967295"),
         ({"seed": 2**32}, "seed 4294967296 is outside 0 to 4294967295"),
+        ({"seed": 2**32 - 4, "num_images": 4}, None),
+        (
+            {"seed": 2**32 - 1, "num_images": 5},
+            "seed 4294967295 is too high for 5 images: the last seed 4294967299 is above 4294967295",
+        ),
+        ({"guidance": float("nan")}, "guidance nan is not a finite number"),
+        ({"guidance": float("-inf")}, "guidance -inf is not a finite number"),
         ({"num_images": 0}, "number of images 0 is below 1"),
         ({"output_format": "gif"}, "output format 'gif' is not one of png, jpeg, webp"),
     ],
@@ -86,23 +97,57 @@ def test_an_area_above_the_limit_is_refused() -> None:
         fit(replace(SPEC, max_pixels=1_000_000), replace(REQUEST, width=2048, height=1024))
 
 
-SIDES = st.integers(64, 2048)
+SHIPPED = [EngineSpec(model.id, Path("nowhere"), **asdict(model.engine)) for model in load_catalog().values()]
 
 
-@given(width=SIDES, height=SIDES, multiple=st.sampled_from([16, 32]))
-def test_every_legal_size_is_computed_at_multiples_within_the_trained_area(
-    width: int, height: int, multiple: int
+@pytest.mark.parametrize("spec", [SPEC, *SHIPPED], ids=lambda spec: spec.id)
+@given(data=st.data())
+def test_every_legal_size_is_computed_at_legal_multiples_within_the_trained_area(
+    spec: EngineSpec, data: st.DataObject
 ) -> None:
-    spec = replace(SPEC, size_multiple=multiple)
-    fitted = fit(spec, replace(REQUEST, width=width, height=height))
+    width = data.draw(st.integers(spec.min_side, spec.max_side))
+    height = data.draw(st.integers(spec.min_side, min(spec.max_side, spec.max_pixels // width)))
+    fitted = fit(spec, replace(REQUEST, width=width, height=height, steps=1))
     rendered = (fitted.render_width, fitted.render_height)
-    assert all(side % multiple == 0 and side >= multiple for side in rendered)
-    moved_by_rounding = (width + multiple) * (height + multiple)
-    assert fitted.render_width * fitted.render_height <= max(512 * 512, min(moved_by_rounding, 520 * 520))
+    assert all(side % spec.size_multiple == 0 and spec.min_side <= side <= spec.max_side for side in rendered)
+    assert rendered[0] * rendered[1] <= (spec.max_native_pixels or spec.max_pixels)
+    assert fit(spec, fitted.request).request == fitted.request
 
 
-@given(width=st.integers(512, 2048), height=st.integers(512, 2048))
-def test_a_scaled_picture_keeps_its_aspect_within_a_tenth(width: int, height: int) -> None:
-    fitted = fit(SPEC, replace(REQUEST, width=width, height=height))
-    asked, rendered = width / height, fitted.render_width / fitted.render_height
-    assert rendered == pytest.approx(asked, rel=0.1)
+@pytest.mark.parametrize("spec", [SPEC, *SHIPPED], ids=lambda spec: spec.id)
+@given(data=st.data())
+def test_a_picture_is_cropped_by_a_tenth_at_most_or_a_warning_says_so(spec: EngineSpec, data: st.DataObject) -> None:
+    width = data.draw(st.integers(spec.min_side, spec.max_side))
+    height = data.draw(st.integers(spec.min_side, min(spec.max_side, spec.max_pixels // width)))
+    fitted = fit(spec, replace(REQUEST, width=width, height=height, steps=1))
+    kept = kept_share((fitted.render_width, fitted.render_height), (fitted.request.width, fitted.request.height))
+    assert kept >= 0.9 or any("cropped to" in warning for warning in fitted.warnings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "painted"),
+    [((96, 1664), (64, 1024)), ((1664, 96), (1024, 64)), ((512, 512), (256, 256)), ((1000, 700), (288, 224))],
+)
+def test_flux_tiny_paints_a_large_size_at_a_trained_one_of_its_aspect(
+    asked: tuple[int, int], painted: tuple[int, int]
+) -> None:
+    fitted = fit(FLUX_TINY, replace(REQUEST, width=asked[0], height=asked[1]))
+    assert (fitted.request.width, fitted.request.height) == asked
+    assert (fitted.render_width, fitted.render_height) == painted
+    assert not any("cropped" in warning for warning in fitted.warnings)
+
+
+def test_where_no_trained_size_is_of_the_aspect_the_warning_says_how_much_is_left() -> None:
+    fitted = fit(FLUX_TINY, replace(REQUEST, width=64, height=2048))
+    assert (fitted.render_width, fitted.render_height) == (64, 1024)
+    assert fitted.warnings == (
+        "size 64x2048 is above what the model was trained for: painted at 64x1024 and scaled up, "
+        "and cropped to 50% of it: no trained size is of that aspect",
+    )
+
+
+def test_a_size_that_rounding_up_would_push_out_of_the_trained_area_is_rounded_down() -> None:
+    fitted = fit(FLUX_TINY, replace(REQUEST, width=240, height=273))
+    assert (fitted.request.width, fitted.request.height) == (224, 288)
+    assert (fitted.render_width, fitted.render_height) == (224, 288)
+    assert fitted.warnings == ("size 240x273 was rounded to 224x288: sides are multiples of 32",)
