@@ -32,7 +32,10 @@ class EngineNumbers:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One entry of the catalog. Prices are integer micro-dollars; `embedded` weights ship with the package."""
+    """One entry of the catalog. Prices are integer micro-dollars; `embedded` weights ship with the package.
+
+    `max_input_images` is how many pictures a request may start from; 0 for a model that only reads text.
+    """
 
     id: str
     display_name: str
@@ -47,6 +50,7 @@ class ModelSpec:
     embedded: bool
     source: str
     engine: EngineNumbers
+    max_input_images: int = 0
 
     @property
     def short_name(self) -> str:

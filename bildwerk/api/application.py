@@ -1,0 +1,81 @@
+"""The ASGI application made of the route table: each handler behind its access check, each error in its envelope."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+from starlette.types import Lifespan
+
+from bildwerk.api.context import Context, context_of
+from bildwerk.api.edge import Edge
+from bildwerk.api.errors import error_response
+from bildwerk.api.route import Handler, Route
+from bildwerk.api.routes import ROUTES
+from bildwerk.domain.errors import BildwerkError, MethodNotAllowed, NotFound
+
+
+def build_application(context: Context, lifespan: Lifespan[Starlette]) -> Edge:
+    """The application inside the `Edge` that every request passes first."""
+    app = Starlette(
+        routes=[StarletteRoute(route.path, guarded(route), methods=[route.method]) for route in ROUTES],
+        exception_handlers={BildwerkError: explain, HTTPException: explain_routing},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.context = context
+    app.state.table = ROUTES
+    return Edge(app, allowed_hosts(context))
+
+
+def guarded(route: Route) -> Handler:
+    """`route.handler`, run only for those who may and not more often than they may."""
+    scope = route.scope
+    if scope is None:
+        return route.handler
+
+    async def handle(request: Request) -> Response:
+        context = context_of(request)
+        caller = await context.keys.caller(request.headers)
+        request.state.caller = caller
+        caller.require(scope)
+        allowance = context.limiter.take(caller.key.id, route.quota)
+        request.state.rate_headers = allowance.headers
+        allowance.require()
+        response = await route.handler(request)
+        response.headers.update(allowance.headers)
+        return response
+
+    return handle
+
+
+async def explain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BildwerkError)
+    response = error_response(request, error)
+    response.headers.update(getattr(request.state, "rate_headers", {}))
+    return response
+
+
+async def explain_routing(request: Request, error: Exception) -> Response:
+    """No such route, or not with this verb. Whoever has no key is not told which routes there are."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        response = error_response(request, MethodNotAllowed())
+        response.headers.update(error.headers or {})
+        return response
+    try:
+        await context_of(request).keys.caller(request.headers)
+    except BildwerkError as refused:
+        return error_response(request, refused)
+    return error_response(request, NotFound())
+
+
+def allowed_hosts(context: Context) -> frozenset[str]:
+    """The host names that requests may be addressed to; a page that rebinds its own name to us is none of them."""
+    public = context.public_url.partition("://")[2].rpartition("@")[2]
+    return frozenset({"localhost", "127.0.0.1", "[::1]", host_name(public)})
+
+
+def host_name(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdigit() else host).lower()

@@ -1,0 +1,98 @@
+"""Handlers that describe the API, for programs and for people; made from the route table and the models' schemas."""
+
+import base64
+import hashlib
+import html
+import ipaddress
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from bildwerk.api.answers import answer
+from bildwerk.api.context import Context, context_of
+from bildwerk.api.route import Route
+from bildwerk.schemas.documents import input_schema, prediction_schema
+
+STYLE = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}td{padding:.2em 1em .2em 0}"
+SUBMIT = "/api/v1/model/generateImage"
+
+
+async def document(request: Request) -> Response:
+    context = context_of(request)
+    await require_key_off_loopback(request, context)
+    return answer(describe(context, request.app.state.table))
+
+
+async def page(request: Request) -> Response:
+    context = context_of(request)
+    await require_key_off_loopback(request, context)
+    style_hash = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{style_hash}'; frame-ancestors 'none'"
+    return HTMLResponse(render(request.app.state.table), headers={"Content-Security-Policy": policy})
+
+
+async def require_key_off_loopback(request: Request, context: Context) -> None:
+    """Raises `Unauthorized` for whoever has no key on a server that other machines can reach."""
+    host = context.settings.host
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        await context.keys.caller(request.headers)
+
+
+def describe(context: Context, table: Sequence[Route]) -> dict[str, Any]:
+    models = {component_name(spec.short_name): input_schema(spec) for spec in context.catalog.values()}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in table:
+        path = route.path.replace(":path", "")
+        paths.setdefault(path, {})[route.method.lower()] = operation(route, sorted(models))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Bildwerk", "version": version("bildwerk")},
+        "servers": [{"url": context.public_url}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**models, "Prediction": prediction_schema()},
+        },
+    }
+
+
+def component_name(short_name: str) -> str:
+    """`flux-schnell` as `FluxSchnellInput`."""
+    return "".join(part.capitalize() for part in re.split(r"[^A-Za-z0-9]+", short_name)) + "Input"
+
+
+def operation(route: Route, models: Sequence[str]) -> dict[str, Any]:
+    name = route.path.strip("/").replace("/", "_")
+    found: dict[str, Any] = {
+        "operationId": re.sub(r"[^A-Za-z0-9_]", "", f"{route.method.lower()}_{name}"),
+        "summary": route.summary,
+        "security": [] if route.scope is None else [{"bearer": []}],
+        "parameters": [path_parameter(name) for name in re.findall(r"{(\w+)", route.path)],
+        "responses": {"200": {"description": "OK"}, "default": {"description": "An error, in its envelope"}},
+    }
+    if route.path == SUBMIT:
+        schema = {"oneOf": [{"$ref": f"#/components/schemas/{model}"} for model in models]}
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        prediction = {"application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}}}
+        found["responses"]["200"] = {"description": "Accepted", "content": prediction}
+    return found
+
+
+def path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def render(table: Sequence[Route]) -> str:
+    rows = "".join(
+        f"<tr><td>{route.method}</td><td><code>{html.escape(route.path)}</code></td>"
+        f"<td>{html.escape(route.summary)}</td><td>{'open' if route.scope is None else 'key'}</td></tr>"
+        for route in table
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Bildwerk API</title><style>{STYLE}</style>'
+        f'<h1>Bildwerk API</h1><p><a href="/openapi.json">openapi.json</a></p><table>{rows}</table></html>'
+    )

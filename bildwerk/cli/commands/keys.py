@@ -1,0 +1,141 @@
+"""`bildwerk keys`: make, list and revoke API keys, also beside a running service."""
+
+import json as json_text
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from bildwerk.cli.failure import CommandError
+from bildwerk.domain.account import ALL_SCOPES, ApiKey, Scope
+from bildwerk.domain.api_key import display, new_api_key
+from bildwerk.jobs.customers import give_key
+from bildwerk.schemas.timestamps import rfc3339
+from bildwerk.settings import from_environment
+from bildwerk.store import accounts
+from bildwerk.store.clock import start_clock
+from bildwerk.store.data_folder import DataFolder, open_data_folder
+from bildwerk.store.database import Database
+
+keys = App(name="keys", help="API keys: make, list and revoke them.")
+
+DAY_MS = 86_400_000
+
+
+@keys.command
+def create(
+    *,
+    data_dir: Path | None = None,
+    account: str | None = None,
+    name: str = "",
+    scope: tuple[Scope, ...] = (),
+    days: int | None = None,
+    json: bool = False,
+) -> None:
+    """Make a key. Its secret is shown now and never again.
+
+    Parameters
+    ----------
+    data_dir
+        The server's data folder.
+    account
+        Id of the account that it speaks for. Default: the first one.
+    name
+        What it is for.
+    scope
+        What it may do; more than one can be given. Default: everything.
+    days
+        After how many days it ends. Default: never.
+    json
+        Print a JSON object with the field `key`.
+    """
+    with opened(data_dir) as (folder, database):
+        now = start_clock()()
+        owner = owning_account(database, account)
+        new = new_api_key()
+        ends = None if days is None else now + days * DAY_MS
+        scopes = frozenset(scope) or ALL_SCOPES
+        pepper = folder.secrets.key_pepper
+        key = database.write_blocking(
+            lambda connection: give_key(connection, now, owner, pepper, new, name=name, scopes=scopes, expires_at=ends)
+        )
+    if json:
+        print(json_text.dumps({"key": new.secret, **facts(key)}))
+    else:
+        print(new.secret)
+
+
+@keys.command(name="list")
+def list_keys(*, data_dir: Path | None = None, json: bool = False) -> None:
+    """List every key: its id, its last characters, and whether it is live.
+
+    Parameters
+    ----------
+    data_dir
+        The server's data folder.
+    json
+        Print one JSON object a line.
+    """
+    with opened(data_dir) as (_, database):
+        found = database.read_blocking(accounts.list_keys)
+        now = start_clock()()
+    for key in found:
+        line = json_text.dumps(facts(key)) if json else " ".join(text_row(key, now))
+        print(line)
+
+
+@keys.command
+def revoke(key_id: str, *, data_dir: Path | None = None, json: bool = False) -> None:
+    """Revoke a key: within a second nobody can use it any more.
+
+    Parameters
+    ----------
+    key_id
+        Its id, `ak_…`, as `bildwerk keys list` shows it.
+    data_dir
+        The server's data folder.
+    json
+        Print a JSON object.
+    """
+    with opened(data_dir) as (_, database):
+        now = start_clock()()
+        if not database.write_blocking(lambda connection: accounts.revoke_key(connection, now, key_id)):
+            raise CommandError(f"there is no key {key_id[:60]!r}; `bildwerk keys list` shows them")
+    print(json_text.dumps({"id": key_id, "revoked": True}) if json else f"{key_id} is revoked")
+
+
+@contextmanager
+def opened(data_dir: Path | None) -> Iterator[tuple[DataFolder, Database]]:
+    folder = open_data_folder(data_dir or from_environment().data_dir)
+    database = Database(folder.database_path, is_guest=True)
+    try:
+        yield folder, database
+    finally:
+        database.close()
+
+
+def owning_account(database: Database, account_id: str | None) -> str:
+    find: Callable[..., Any] = accounts.first if account_id is None else lambda c: accounts.get(c, account_id)
+    account = database.read_blocking(find)
+    if account is None:
+        raise CommandError(f"there is no account {account_id or ''}".strip())
+    return str(account.id)
+
+
+def facts(key: ApiKey) -> dict[str, Any]:
+    moments = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")}
+    return {
+        "id": key.id,
+        "account": key.account_id,
+        "name": key.name,
+        "display": display(key.last4),
+        "scopes": sorted(key.scopes),
+        **{name: None if moment is None else rfc3339(moment) for name, moment in moments.items()},
+    }
+
+
+def text_row(key: ApiKey, now: int) -> list[str]:
+    state = "live" if key.is_live(now) else "revoked" if key.revoked_at else "expired"
+    return [key.id, display(key.last4), f"{state:8}", ",".join(sorted(key.scopes)), key.name]

@@ -1,0 +1,151 @@
+"""`bildwerk serve`: the picture service on one machine."""
+
+import ipaddress
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from bildwerk.app import build_service
+from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.log_output import configure_log
+from bildwerk.cli.server import listen, run_server, url_of
+from bildwerk.domain.errors import SetupError
+from bildwerk.jobs.customers import open_first_account
+from bildwerk.settings import Settings, from_environment
+from bildwerk.store.clock import start_clock
+from bildwerk.store.data_folder import DataFolder, FolderLock, create_data_folder
+from bildwerk.store.database import Database
+from bildwerk.store.migrate import migrate
+
+
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    data_dir: Path | None = None,
+    demo: bool = False,
+    public_url: str | None = None,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    behind_proxy: str | None = None,
+    i_know_plain_http: bool = False,
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    engine: Annotated[Literal["flux", "fake"], Parameter(show=False)] = "flux",
+    fake_step_seconds: Annotated[float, Parameter(show=False)] = 0.0,
+) -> int:
+    """Serve pictures behind the API, until a signal. Prints one line when it is ready.
+
+    Parameters
+    ----------
+    host
+        Address to listen on. Default: 127.0.0.1.
+    port
+        Port to listen on; 0 takes any that is free. Default: 8000.
+    data_dir
+        Folder of the database, the pictures and the secrets; made where it is missing.
+    demo
+        Let flux-tiny answer for models whose weights are not here, and say so.
+    public_url
+        Where clients reach the server, such as https://pictures.example.
+    tls_certificate
+        PEM file with the certificate chain; with it the server speaks HTTPS.
+    tls_key
+        PEM file with the certificate's private key.
+    behind_proxy
+        Address or network of a proxy that speaks HTTPS to the world, such as 10.0.0.0/8.
+    i_know_plain_http
+        Listen beyond this machine without encryption: keys and pictures can be read on the way.
+    log_level
+        Least urgent log lines to write, to standard error.
+    """
+    os.umask(0o077)
+    configure_log(log_level)
+    settings = chosen(
+        host=host,
+        port=port,
+        data_dir=data_dir and data_dir.expanduser().absolute(),
+        public_url=public_url and public_url.rstrip("/"),
+        demo=demo,
+        engine=engine,
+        fake_step_seconds=fake_step_seconds,
+        behind_proxy=behind_proxy,
+    )
+    tls = tls_options(tls_certificate, tls_key)
+    require_safe_bind(settings, is_safe=bool(tls or behind_proxy or i_know_plain_http))
+    folder = create_data_folder(settings.data_dir)
+    FolderLock(folder.path)
+    migrate(folder.database_path)
+    welcome_first_customer(folder)
+    listening = listen(settings.host, settings.port)
+    url = url_of(settings.host, listening, "https" if tls else "http")
+    service = build_service(settings, folder, settings.public_url or url)
+    stopped_by = run_server(service, listening, lambda: announce(url), {**tls, **proxy_options(settings)})
+    return ExitCode.INTERRUPTED if stopped_by is signal.SIGINT else ExitCode.OK
+
+
+def announce(url: str) -> None:
+    print(f"listening on {url}", flush=True)
+
+
+def chosen(**options: Any) -> Settings:
+    """The environment's settings, with those of the command line's that were given over them. Raises `SetupError`."""
+    try:
+        settings = from_environment()
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+    return replace(settings, **{name: value for name, value in options.items() if value is not None})
+
+
+def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:
+    """Raises `SetupError` that says what is missing for an address that other machines can reach."""
+    if is_safe or is_loopback(settings.host):
+        return
+    raise SetupError(
+        f"{settings.host} can be reached from other machines and plain HTTP would show them every key: give "
+        "--tls-certificate and --tls-key, or --behind-proxy NETWORK for a proxy that speaks HTTPS, or, if the network "
+        "is trusted, --i-know-plain-http"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]:
+    if certificate is None and key is None:
+        return {}
+    if certificate is None or key is None:
+        raise SetupError("--tls-certificate and --tls-key go together: one of them is missing")
+    for path in (certificate, key):
+        if not path.is_file():
+            raise SetupError(f"there is no file {path}")
+    return {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+
+
+def proxy_options(settings: Settings) -> dict[str, object]:
+    if not settings.behind_proxy:
+        return {}
+    return {"proxy_headers": True, "forwarded_allow_ips": settings.behind_proxy}
+
+
+def welcome_first_customer(folder: DataFolder) -> None:
+    """On a new data folder, the first account and its key, of which only the path is printed."""
+    database = Database(folder.database_path)
+    now = start_clock()()
+    pepper, path = folder.secrets.key_pepper, folder.credentials_path
+    try:
+        first = database.write_blocking(lambda connection: open_first_account(connection, now, pepper, path))
+    finally:
+        database.close()
+    if first is not None:
+        print(f"the first key is in {path}", file=sys.stderr)

@@ -1,0 +1,218 @@
+"""The only place that changes a prediction's status: one function, one transition, one transaction.
+
+Each is a plain function of a `Connection`, to be run by `Database.write`. Those that finish a claim say whether the
+claim was still good; when it was not, they have written nothing.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+
+from bildwerk.domain.errors import PredictionNotFound, QueueFull
+from bildwerk.domain.prediction import Claim, FailureCode, Output, Status
+from bildwerk.jobs import history, idempotency
+from bildwerk.jobs.submission import QueueLimits, Submission
+from bildwerk.jobs.transition import end, fetch_claimed, move, requeue, settle_failure
+from bildwerk.store import ledger, predictions
+from bildwerk.store.schema import outputs
+from bildwerk.store.schema import predictions as table
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The prediction that answers a submission, and whether an earlier request had already made it."""
+
+    prediction_id: str
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a worker has made of a prediction: pictures whose files are durable, seconds by stage, and warnings."""
+
+    pictures: tuple[Output, ...]
+    timings: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+
+def submit(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> Submitted:
+    """-> queued: the row, its hold and its idempotency key, or none of them.
+
+    Raises `InsufficientBalance`, `QueueFull` or `IdempotencyMismatch`.
+    """
+    earlier = idempotency.find(connection, submission.account_id, submission.idempotency)
+    if earlier is not None:
+        return Submitted(earlier, is_replay=True)
+    check_queue(connection, submission.account_id, limits)
+    insert_prediction(connection, now, submission, limits)
+    history.append(connection, now, submission.prediction_id, None, Status.QUEUED, actor="api")
+    idempotency.remember(connection, now, submission)
+    ledger.hold(
+        connection,
+        now,
+        submission.account_id,
+        prediction_id=submission.prediction_id,
+        price=submission.price,
+        request_id=submission.request_id,
+    )
+    return Submitted(submission.prediction_id, is_replay=False)
+
+
+def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> None:
+    if predictions.count_queued(connection, account_id) >= limits.per_account:
+        raise QueueFull(f"this account has {limits.per_account} predictions waiting, the most it may have")
+    if predictions.count_queued(connection) >= limits.in_all:
+        raise QueueFull()
+
+
+def insert_prediction(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> None:
+    connection.execute(
+        insert(table).values(
+            id=submission.prediction_id,
+            account_id=submission.account_id,
+            api_key_id=submission.api_key_id,
+            model=submission.model,
+            status=Status.QUEUED,
+            queue_ends_at=now + limits.ttl_ms,
+            cancel_at=submission.cancel_at,
+            price=submission.price,
+            images=submission.images,
+            batch_key=submission.batch_key,
+            input=json.dumps(submission.input),
+            request_body=submission.request_body,
+            as_base64=submission.as_base64,
+            object_hours=submission.object_hours,
+            request_hours=submission.request_hours,
+            webhook_url=submission.webhook_url,
+            warnings=json.dumps(submission.warnings),
+            created_at=now,
+        )
+    )
+
+
+def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms: int) -> Claim:
+    """queued -> running. The attempt is counted now, so that a job which kills its worker has used one up."""
+    claimed = Claim(row.id, row.claim_no + 1, worker)
+    values = {
+        "claim_no": claimed.claim_no,
+        "attempts": row.attempts + 1,
+        "worker": worker,
+        "lease_until": now + lease_ms,
+        "started_at": now,
+    }
+    move(connection, now, row, Status.RUNNING, actor=worker, values=values)
+    return claimed
+
+
+def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> bool:
+    """running -> succeeded, with the pictures, whose files are already durable, and the capture of the hold.
+
+    When the owner has asked to cancel in the meantime it is canceled instead, free of charge.
+    """
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    if row.cancel_requested:
+        end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
+        return True
+    connection.execute(insert(outputs), [output_values(row.id, picture) for picture in made.pictures])
+    values = {
+        "timings": json.dumps(made.timings),
+        "engine_warnings": json.dumps(made.warnings),
+        "outputs_expire_at": now + row.object_hours * HOUR_MS,
+    }
+    end(connection, now, row, Status.SUCCEEDED, claimed.worker, values=values)
+    return True
+
+
+def retry_or_fail(connection: Connection, now: int, claimed: Claim, code: FailureCode, message: str) -> bool:
+    """running -> queued while the code's policy allows another attempt, else running -> failed."""
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    settle_failure(connection, now, row, code, message=message, actor=claimed.worker)
+    return True
+
+
+def give_back(connection: Connection, now: int, claimed: Claim) -> bool:
+    """running -> queued without using up the attempt: the worker is leaving, the prediction did nothing wrong."""
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    requeue(connection, now, row, pause_ms=0, attempts=row.attempts - 1, actor=claimed.worker, detail="given back")
+    return True
+
+
+def finish_cancel(connection: Connection, now: int, claimed: Claim) -> bool:
+    """running -> canceled, once the worker has dropped it."""
+    row = fetch_claimed(connection, claimed)
+    if row is None:
+        return False
+    end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
+    return True
+
+
+def cancel(connection: Connection, now: int, account_id: str, prediction_id: str) -> Status:
+    """queued -> canceled, or a wish that the worker will see; nothing in a terminal status. Returns what it is now.
+
+    Raises `PredictionNotFound` for an unknown prediction and for another account's.
+    """
+    row = connection.execute(
+        select(table).where(table.c.id == prediction_id, table.c.account_id == account_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise PredictionNotFound()
+    if row.status == Status.QUEUED:
+        end(connection, now, row, Status.CANCELED, "owner", code=FailureCode.CANCELED)
+        return Status.CANCELED
+    if row.status == Status.RUNNING:
+        connection.execute(update(table).where(table.c.id == prediction_id).values(cancel_requested=True))
+    return Status(row.status)
+
+
+def expire(connection: Connection, now: int) -> list[str]:
+    """queued or running -> expired, free, for all whose `Cancel-After` or whose time in the queue is over."""
+    waited_too_long = (table.c.status == "queued") & (table.c.queue_ends_at <= now)
+    no_longer_wanted = table.c.status.in_(("queued", "running")) & (table.c.cancel_at <= now)
+    rows = connection.execute(select(table).where(or_(waited_too_long, no_longer_wanted)).with_for_update()).all()
+    for row in rows:
+        end(connection, now, row, Status.EXPIRED, "dispatcher", code=FailureCode.EXPIRED)
+    return [row.id for row in rows]
+
+
+def reap(connection: Connection, now: int) -> list[str]:
+    """Take back every claim whose lease is over, as if its worker had reported its own death."""
+    condition = (table.c.status == "running") & (table.c.lease_until <= now)
+    return take_back(connection, now, condition, actor="reaper")
+
+
+def take_back_all(connection: Connection, now: int) -> list[str]:
+    """Take back every claim there is: at start, when no worker of an earlier process can be alive."""
+    connection.execute(update(table).where(table.c.status == "queued").values(not_before=0))
+    return take_back(connection, now, table.c.status == "running", actor="start")
+
+
+def take_back(connection: Connection, now: int, condition: Any, actor: str) -> list[str]:
+    rows = connection.execute(select(table).where(condition).with_for_update()).all()
+    for row in rows:
+        settle_failure(connection, now, row, FailureCode.WORKER_LOST, message="the worker was lost", actor=actor)
+    return [row.id for row in rows]
+
+
+def output_values(prediction_id: str, picture: Output) -> dict[str, Any]:
+    return {
+        "prediction_id": prediction_id,
+        "idx": picture.index,
+        "claim_no": picture.claim_no,
+        "object_key": picture.object_key,
+        "sha256": picture.sha256,
+        "bytes": picture.byte_count,
+        "media_type": picture.media_type,
+        "width": picture.width,
+        "height": picture.height,
+        "seed": picture.seed,
+    }

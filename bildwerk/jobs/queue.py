@@ -1,0 +1,121 @@
+"""Claiming what waits: a batch for one worker, under a lease that heartbeats prolong."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, select, update
+
+from bildwerk.domain.prediction import Claim
+from bildwerk.jobs import lifecycle
+from bildwerk.jobs.fairness import FairShare
+from bildwerk.jobs.transition import fetch_claimed
+from bildwerk.store.schema import predictions as table
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed prediction: what the dispatcher needs to have it made and stored."""
+
+    claim: Claim
+    account_id: str
+    model: str
+    input: dict[str, Any]
+    images: int
+    queued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What the owner of claims must know: which of them are lost, and which are no longer wanted."""
+
+    lost: frozenset[str]
+    cancel_requested: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker could take on now: pictures of these models, and for how long it may keep silent about them."""
+
+    worker: str
+    models: frozenset[str]
+    max_images: int
+    lease_ms: int
+
+
+def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> list[Job]:
+    """queued -> running for the account whose turn it is, and for whatever may share a batch with its oldest job."""
+    waiting = waiting_accounts(connection, now, room.models)
+    if not waiting:
+        return []
+    head = oldest(connection, now, room.models, share.choose(waiting))
+    rows = [head, *mates(connection, now, head, room.max_images)]
+    for row in rows:
+        share.charge(row.account_id, row.images)
+    return [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
+
+
+def claimable(now: int, models: Collection[str]) -> Any:
+    return and_(table.c.status == "queued", table.c.not_before <= now, table.c.model.in_(sorted(models)))
+
+
+def waiting_accounts(connection: Connection, now: int, models: Collection[str]) -> list[str]:
+    return list(connection.execute(select(table.c.account_id).where(claimable(now, models)).distinct()).scalars())
+
+
+def oldest(connection: Connection, now: int, models: Collection[str], account_id: str) -> Row[Any]:
+    return connection.execute(
+        select(table)
+        .where(claimable(now, models), table.c.account_id == account_id)
+        .order_by(table.c.created_at, table.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).one()
+
+
+def mates(connection: Connection, now: int, head: Row[Any], max_images: int) -> list[Row[Any]]:
+    """Jobs to run together with `head`, oldest first, as many as there is room for.
+
+    What has failed before runs alone: if it kills its worker again, it takes nobody along.
+    """
+    room = max_images - head.images
+    if room <= 0 or head.attempts > 0:
+        return []
+    rows = connection.execute(
+        select(table)
+        .where(claimable(now, [head.model]), table.c.batch_key == head.batch_key)
+        .where(table.c.id != head.id, table.c.attempts == 0)
+        .order_by(table.c.created_at, table.c.id)
+        .limit(room)
+        .with_for_update(skip_locked=True)
+    )
+    return fitting(rows.all(), room)
+
+
+def fitting(rows: Sequence[Row[Any]], room: int) -> list[Row[Any]]:
+    """The first rows whose images fit into `room` together."""
+    taken = []
+    for row in rows:
+        if row.images > room:
+            break
+        room -= row.images
+        taken.append(row)
+    return taken
+
+
+def as_job(row: Row[Any], claim: Claim, now: int) -> Job:
+    return Job(claim, row.account_id, row.model, json.loads(row.input), row.images, now - row.created_at)
+
+
+def heartbeat(connection: Connection, now: int, claims: Collection[Claim], lease_ms: int) -> Heartbeat:
+    """Prolong the leases of `claims`, and say which of them are lost or no longer wanted."""
+    rows = {claim: fetch_claimed(connection, claim) for claim in claims}
+    held = {claim: row for claim, row in rows.items() if row is not None}
+    connection.execute(
+        update(table).where(table.c.id.in_([claim.prediction_id for claim in held])).values(lease_until=now + lease_ms)
+    )
+    return Heartbeat(
+        lost=frozenset(claim.prediction_id for claim in claims if claim not in held),
+        cancel_requested=frozenset(claim.prediction_id for claim, row in held.items() if row.cancel_requested),
+    )

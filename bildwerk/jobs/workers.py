@@ -1,0 +1,38 @@
+"""What the API asks of whoever computes: to be told of work and of cancellations, and to say how they are."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a replica is, and why."""
+
+    name: str
+    state: State
+    models: frozenset[str]
+    reason: str = ""
+
+
+class Workers(Protocol):
+    def wake(self) -> None:
+        """Something may be waiting. Losing this call costs one poll interval and nothing else."""
+        ...
+
+    async def cancel(self, prediction_id: str) -> None:
+        """Its owner no longer wants it: tell whoever computes it, if anybody does."""
+        ...
+
+    def can_serve(self, model: str) -> bool:
+        """Whether some replica answers for the model, or will once it has started."""
+        ...
+
+    def health(self) -> list[Health]: ...

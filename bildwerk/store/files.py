@@ -1,0 +1,182 @@
+"""Stored pictures: bytes under a key that the server made, durable before anybody is told of them.
+
+A file is written beside its place, fsynced, renamed, and then its folder is fsynced, and every folder that was made
+for it: without the last two a power cut takes nearly all of them, however safe the database is.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bildwerk.domain.errors import FileGone, StorageUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What was made durable: its key, its length in bytes and the SHA-256 of its content in hexadecimal."""
+
+    key: str
+    byte_count: int
+    sha256: str
+
+
+class Files(Protocol):
+    """A store of immutable files by key."""
+
+    def put(self, key: str, data: bytes) -> StoredFile:
+        """Make `data` durable under `key`. Raises `StorageUnavailable`."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Raises `FileGone` when there is no such file."""
+        ...
+
+    def delete(self, key: str) -> None: ...
+
+    def keys(self) -> list[str]: ...
+
+    def keys_older_than(self, seconds: float) -> list[str]:
+        """Those of files that were put more than `seconds` ago."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How much more can be stored."""
+        ...
+
+
+def output_key(account_id: str, prediction_id: str, claim_no: int, index: int, extension: str) -> str:
+    """Where a picture lies. The claim's number is in it, so a claim that was lost cannot overwrite the one that won."""
+    return f"outputs/{account_id}/{prediction_id}/{claim_no}/{index}.{extension}"
+
+
+class MemoryFiles:
+    """The in-memory twin."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self._put_at: dict[str, float] = {}
+
+    def put(self, key: str, data: bytes) -> StoredFile:
+        self._files[key] = data
+        self._put_at[key] = time.time()
+        return describe(key, data)
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._files[key]
+        except KeyError:
+            raise FileGone() from None
+
+    def delete(self, key: str) -> None:
+        self._files.pop(key, None)
+
+    def keys(self) -> list[str]:
+        return sorted(self._files)
+
+    def keys_older_than(self, seconds: float) -> list[str]:
+        return [key for key in self.keys() if self._put_at[key] < time.time() - seconds]
+
+    def free_bytes(self) -> int:
+        return sys.maxsize
+
+
+class LocalFiles:
+    """A folder of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._making_folders = threading.Lock()
+        make_durable_folder(root)
+
+    def put(self, key: str, data: bytes) -> StoredFile:
+        path = self.resolve(key)
+        try:
+            with self._making_folders:  # else one writer could rely on a folder that another has not yet fsynced
+                make_durable_folder(path.parent)
+            write_durably(path, data)
+        except OSError as error:
+            raise StorageUnavailable(f"a picture could not be stored: {error.strerror}") from error
+        return describe(key, data)
+
+    def get(self, key: str) -> bytes:
+        path = self.resolve(key)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            raise FileGone() from None
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def delete(self, key: str) -> None:
+        self.resolve(key).unlink(missing_ok=True)
+
+    def keys(self) -> list[str]:
+        return self._keys_of(path for path in self.root.rglob("*") if path.is_file())
+
+    def keys_older_than(self, seconds: float) -> list[str]:
+        end = time.time() - seconds
+        return self._keys_of(path for path in self.root.rglob("*") if path.is_file() and path.stat().st_mtime < end)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def _keys_of(self, paths: Iterable[Path]) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in paths)
+
+    def resolve(self, key: str) -> Path:
+        """The path of `key`. Raises `FileGone` for a key that would leave the root or pass through a link."""
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+            raise FileGone()
+        path = self.root
+        for part in parts:
+            path = path / part
+            if path.is_symlink():
+                raise FileGone()
+        return path
+
+
+def describe(key: str, data: bytes) -> StoredFile:
+    return StoredFile(key, len(data), hashlib.sha256(data).hexdigest())
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a whole file or none: fsync it under another name, rename it, fsync its folder."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def make_durable_folder(folder: Path) -> None:
+    """Make `folder` and its missing parents, each fsynced into the folder above it."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        fsync_folder(each.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

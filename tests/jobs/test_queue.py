@@ -1,0 +1,94 @@
+"""Who is claimed, with whom, and for how long."""
+
+from bildwerk.domain.prediction import FailureCode
+from bildwerk.jobs import lifecycle, queue
+from bildwerk.jobs.fairness import FairShare
+from tests.books import LEASE_MS, Books
+
+
+def ids(jobs: list[queue.Job]) -> list[str]:
+    return [job.claim.prediction_id for job in jobs]
+
+
+def test_the_oldest_goes_first(books: Books):
+    first = books.submit()
+    books.now += 1
+    second = books.submit()
+    assert ids(books.claim()) == [first]
+    assert ids(books.claim()) == [second]
+    assert books.claim() == []
+
+
+def test_a_model_that_nobody_serves_is_left_waiting(books: Books):
+    books.submit(model="another/model")
+    assert books.claim() == []
+
+
+def test_equal_batch_keys_share_a_batch_up_to_its_room(books: Books):
+    sizes = [(1, "one"), (1, "two"), (1, "one"), (2, "one"), (1, "one")]
+    predictions = []
+    for images, key in sizes:
+        predictions.append(books.submit(images=images, batch_key=key))
+        books.now += 1
+    assert ids(books.claim(max_images=4)) == [predictions[0], predictions[2], predictions[3]]
+
+
+def test_a_request_larger_than_the_room_runs_alone(books: Books):
+    large = books.submit(images=4)
+    books.submit()
+    assert ids(books.claim(max_images=2)) == [large]
+
+
+def test_what_failed_before_runs_alone(books: Books):
+    suspect = books.submit()
+    books.do(lifecycle.retry_or_fail, books.now, books.claim_one().claim, FailureCode.WORKER_LOST, "lost")
+    books.now += 1
+    innocent = books.submit()
+    books.now += 10_000
+    assert ids(books.claim(max_images=4)) == [suspect]
+    assert ids(books.claim(max_images=4)) == [innocent]
+
+
+def test_accounts_take_turns_however_many_one_of_them_sends(books: Books):
+    busy, rare = books.account, books.open_account()
+    for _ in range(6):
+        books.submit(busy)
+    books.now += 1
+    for _ in range(2):
+        books.submit(rare)
+    owners = [books.claim_one().account_id for _ in range(8)]
+    assert owners[:4].count(rare) == 2
+    assert owners[4:] == [busy] * 4
+
+
+def test_an_idle_account_saves_up_no_turns():
+    share = FairShare()
+    for _ in range(10):
+        share.charge(share.choose(["busy"]), 1)
+    turns = []
+    for _ in range(6):
+        turns.append(share.choose(["busy", "late"]))
+        share.charge(turns[-1], 1)
+    assert turns.count("late") == 3
+
+
+def test_a_heartbeat_prolongs_the_lease(books: Books):
+    prediction = books.submit()
+    claim = books.claim_one().claim
+    books.now += LEASE_MS - 1
+    beat = books.do(queue.heartbeat, books.now, [claim], LEASE_MS)
+    assert (beat.lost, beat.cancel_requested) == (frozenset(), frozenset())
+    books.now += LEASE_MS - 1
+    assert books.do(lifecycle.reap, books.now) == []
+    books.now += 1
+    assert books.do(lifecycle.reap, books.now) == [prediction]
+
+
+def test_a_heartbeat_tells_of_lost_and_of_unwanted_claims(books: Books):
+    lost, unwanted = books.submit(), books.submit()
+    claims = [job.claim for job in books.claim(max_images=2)]
+    books.do(lifecycle.cancel, books.now, books.account, unwanted)
+    (lost_claim,) = [claim for claim in claims if claim.prediction_id == lost]
+    books.do(lifecycle.give_back, books.now, lost_claim)
+    beat = books.do(queue.heartbeat, books.now, claims, LEASE_MS)
+    assert (beat.lost, beat.cancel_requested) == (frozenset({lost}), frozenset({unwanted}))

@@ -1,0 +1,65 @@
+"""Stored files: durable, whole, and never outside their folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bildwerk.domain.errors import FileGone, StorageUnavailable
+from bildwerk.store.files import Files, LocalFiles, MemoryFiles
+
+KINDS: list[Callable[[Path], Files]] = [LocalFiles, lambda _folder: MemoryFiles()]
+
+
+@pytest.mark.parametrize("make", KINDS, ids=["local", "memory"])
+def test_what_is_put_can_be_got_and_deleted(tmp_path: Path, make: Callable[[Path], Files]):
+    files = make(tmp_path / "files")
+    stored = files.put("outputs/a/b/1/0.png", b"picture")
+    assert (stored.byte_count, len(stored.sha256)) == (7, 64)
+    assert files.get(stored.key) == b"picture"
+    assert files.keys() == [stored.key]
+    files.delete(stored.key)
+    with pytest.raises(FileGone):
+        files.get(stored.key)
+
+
+def test_the_file_and_every_new_folder_are_fsynced_before_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    files = LocalFiles(tmp_path / "files")
+    monkeypatch.setattr(os, "fsync", record)
+    files.put("a/b/0.png", b"picture")
+    folder = str(tmp_path / "files")
+    assert synced[:2] == [folder, f"{folder}/a"]
+    assert synced[2].startswith(f"{folder}/a/b/.0.png.")
+    assert synced[3:] == [f"{folder}/a/b"]
+
+
+ESCAPES = ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/./b", "", "a\0b", "a\\b", "link/x"]
+
+
+@pytest.mark.parametrize("key", ESCAPES)
+def test_a_key_that_leaves_the_folder_names_nothing(tmp_path: Path, key: str):
+    files = LocalFiles(tmp_path / "files")
+    (tmp_path / "x").write_bytes(b"secret")
+    (tmp_path / "files" / "link").symlink_to(tmp_path)
+    with pytest.raises(FileGone):
+        files.get(key)
+
+
+def test_a_disk_that_takes_nothing_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = LocalFiles(tmp_path / "files")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageUnavailable):
+        files.put("0.png", b"picture")
+    assert files.keys() == []
