@@ -14,6 +14,6 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = PATTERN.fullmatch(text.strip())
     if match is None:
-        raise CommandError(f"size {text!r} is not a width and a height in pixels, such as 512x512")
+        raise CommandError(f"size {text[:40]!r} is not a width and a height in pixels, such as 512x512")
     width, height = match.groups()
     return int(width), int(height or width)

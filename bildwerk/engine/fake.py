@@ -44,9 +44,9 @@ class FakeEngine:
         for done in range(1, batch.steps + 1):
             self.sleep(self.step_seconds)
             batch = batch.select(batch.wanted(is_cancelled))
+            yield Progress("denoise", done, batch.steps)
             if not batch.rows:
                 return
-            yield Progress("denoise", done, batch.steps)
         clock.lap("denoise")
         for done, row in enumerate(batch.rows, start=1):
             yield Progress("decode", done, len(batch.rows))

@@ -30,7 +30,7 @@ class EncodedImage:
 
 
 def parameters_text(model: str, request: GenerateRequest, seed: int) -> str:
-    """The line under the prompt that other tools of the field write and read."""
+    """The prompt and a line of facts, as other tools of the field write and read them."""
     facts = {
         "Steps": str(request.steps),
         "Seed": str(seed),
@@ -40,7 +40,13 @@ def parameters_text(model: str, request: GenerateRequest, seed: int) -> str:
     }
     if request.guidance is not None:
         facts["CFG scale"] = f"{request.guidance:g}"
-    return request.prompt + "\n" + ", ".join(f"{name}: {value}" for name, value in facts.items())
+    line = ", ".join(f"{name}: {value}" for name, value in facts.items())
+    return f"{_writable(request.prompt)}\n{line}"
+
+
+def _writable(text: str) -> str:
+    """Half a surrogate pair is no text, and a zero byte ends the text of a PNG chunk."""
+    return text.replace("\0", " ").encode(errors="replace").decode()
 
 
 def scale_to(image: Image.Image, width: int, height: int) -> Image.Image:

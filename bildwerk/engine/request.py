@@ -12,6 +12,10 @@ IMAGE_FORMATS = ("png", "jpeg", "webp")
 MAX_SEED = 2**32 - 1
 
 
+class EngineError(Exception):
+    """A model cannot be loaded, or this machine cannot run it; the text says which and why in one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """One loadable model, by its numbers: where its files lie and what it may be asked for. Sides are in pixels."""

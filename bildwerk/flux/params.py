@@ -30,6 +30,8 @@ class TransformerParams:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}")
         if sum(self.axes_dim) != self.head_dim:
             raise ValueError(f"axes_dim {self.axes_dim} must add up to the head dimension {self.head_dim}")
+        if any(dim % 2 for dim in self.axes_dim):
+            raise ValueError(f"axes_dim {self.axes_dim} must be even, since rotary embedding turns pairs of channels")
 
     @property
     def head_dim(self) -> int:
@@ -53,6 +55,12 @@ class AutoencoderParams:
     scale_factor: float = 0.3611
     shift_factor: float = 0.1159
 
+    def __post_init__(self) -> None:
+        if any(width % self.norm_groups for width in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of norm_groups {self.norm_groups}")
+        if not self.scale_factor:
+            raise ValueError("scale_factor must not be 0")
+
     @property
     def downscale(self) -> int:
         """Pixels a side that one latent position stands for."""
@@ -73,6 +81,14 @@ class T5Params:
     relative_attention_max_distance: int = 128
     layer_norm_epsilon: float = 1e-6
 
+    def __post_init__(self) -> None:
+        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if not 4 <= buckets < 4 * distance:
+            raise ValueError(
+                f"relative_attention_num_buckets {buckets} must be at least 4 and less than four times "
+                f"relative_attention_max_distance {distance}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class ClipParams:
@@ -92,6 +108,12 @@ class ClipParams:
     hidden_act: str = "quick_gelu"
     eos_token_id: int = 2
 
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleParams:
@@ -104,3 +126,11 @@ class ScheduleParams:
     max_shift: float = 1.15
     base_image_tokens: int = 256
     max_image_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.shift <= 0:
+            raise ValueError(f"shift {self.shift} must be positive")
+        if self.max_image_tokens <= self.base_image_tokens:
+            raise ValueError(
+                f"max_image_tokens {self.max_image_tokens} must be more than base_image_tokens {self.base_image_tokens}"
+            )

@@ -48,9 +48,11 @@ def _dynamic_shift(image_tokens: int, params: ScheduleParams) -> float:
 
 
 def noise(seed: int, channels: int, height: int, width: int) -> Tensor:
-    """The starting latents of one image: 1 C h w, float32, from a CPU generator, so that they are the same on every
-    device and in every batch. height and width are in latent positions."""
-    generator = torch.Generator("cpu").manual_seed(seed)
+    """The starting latents of one image: 1 C h w, float32. height and width are in latent positions.
+
+    They are drawn on the CPU, one image at a time, so that they are the same for every device and in every batch.
+    """
+    generator = torch.Generator().manual_seed(seed)
     return torch.randn(1, channels, height, width, generator=generator)
 
 

@@ -10,7 +10,7 @@ from bildwerk.cli.failure import CommandError
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
-from bildwerk.engine.request import Engine, EngineSpec, GeneratedImage, GenerateRequest, Progress
+from bildwerk.engine.request import Engine, EngineError, EngineSpec, GeneratedImage, GenerateRequest, Progress
 
 
 def generate(
@@ -74,8 +74,8 @@ def load_engine(spec: EngineSpec, device: str | None, dtype: str | None, report:
         ) from error
     try:
         engine = FluxEngine.load(spec, device, dtype)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{spec.id} cannot be loaded: {error}") from error
+    except EngineError as error:
+        raise CommandError(str(error)) from error
     report.progress(Progress("load", 1, 1))
     return engine
 

@@ -1,0 +1,84 @@
+"""The denoising loop of a batch whose requests may be cancelled while it runs.
+
+B batch, S steps, L image tokens, C latent channels, h w latent positions, T text tokens.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bildwerk.engine.batch import Batch
+from bildwerk.engine.prompt_encoder import EncodedPrompts
+from bildwerk.engine.request import IsCancelled
+from bildwerk.flux import sampling
+from bildwerk.flux.attention import rotary_embedding
+from bildwerk.weights.load import Components
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The pictures in the making: the rows still wanted, what they read, and their latents after `step` steps.
+
+    x_t: B L 4C, float32. height and width are in latent positions.
+    """
+
+    batch: Batch
+    prompts: EncodedPrompts
+    x_t: Tensor
+    height: int
+    width: int
+    step: int = 0
+
+    @property
+    def latents(self) -> Tensor:
+        """B C h w."""
+        return sampling.unpack(self.x_t, self.height, self.width)
+
+    def rows(self) -> Iterator["Canvas"]:
+        """Each row as a canvas of its own."""
+        return (self.select([row]) for row in range(len(self.batch.rows)))
+
+    def select(self, rows: list[int]) -> "Canvas":
+        return replace(self, batch=self.batch.select(rows), prompts=self.prompts.select(rows), x_t=self.x_t[rows])
+
+
+def blank_canvas(components: Components, batch: Batch, prompts: EncodedPrompts) -> Canvas:
+    """The starting noise of every row, from its own seed."""
+    params = components.autoencoder.params
+    height, width = batch.render_height // params.downscale, batch.render_width // params.downscale
+    noise = [sampling.noise(row.seed, params.z_channels, height, width) for row in batch.rows]
+    return Canvas(batch, prompts, sampling.pack(torch.cat(noise)).to(prompts.txt.device), height, width)
+
+
+def denoise(components: Components, canvas: Canvas, is_cancelled: IsCancelled) -> Iterator[Canvas]:
+    """The canvas after every step. Where requests were cancelled, the rest goes on as a smaller batch."""
+    if canvas.step == canvas.batch.steps or not canvas.batch.rows:
+        return
+    times = sampling.timesteps(canvas.batch.steps, canvas.x_t.shape[1], components.schedule)
+    for step in euler_steps(components, canvas, times[canvas.step :]):
+        canvas = replace(canvas, x_t=step.x_t, step=canvas.step + 1)
+        wanted = canvas.batch.wanted(is_cancelled)
+        if len(wanted) < len(canvas.batch.rows):
+            rest = canvas.select(wanted)
+            yield rest
+            yield from denoise(components, rest, is_cancelled)
+            return
+        yield canvas
+
+
+def euler_steps(components: Components, canvas: Canvas, times: list[float]) -> Iterator[sampling.Step]:
+    """The steps between these times, with the modulation of all of them computed at once."""
+    model, txt = components.transformer, canvas.prompts.txt
+    starts = torch.tensor(times[:-1], device=txt.device).unsqueeze(1).expand(-1, len(txt))  # S B
+    guidance = None if canvas.batch.guidance is None else starts.new_full((len(txt),), canvas.batch.guidance)
+    ids = sampling.position_ids(txt.shape[1], canvas.height, canvas.width)
+    return sampling.denoise(
+        model,
+        canvas.x_t,
+        txt=txt,
+        rotary=rotary_embedding(ids, model.params).to(txt.device),
+        modulations=model.modulation(starts, canvas.prompts.pooled, guidance),
+        times=times,
+    )

@@ -1,0 +1,111 @@
+"""A loaded FLUX model: requests in, pictures out. `generate` is the whole way: encode, denoise, decode.
+
+H W pixels.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+import torch
+from PIL import Image
+
+from bildwerk.engine.batch import Batch
+from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
+from bildwerk.engine.device import find_device, find_dtype
+from bildwerk.engine.prompt_encoder import PromptEncoder
+from bildwerk.engine.request import (
+    EngineError,
+    EngineSpec,
+    Event,
+    GeneratedImage,
+    GenerateRequest,
+    IsCancelled,
+    Progress,
+    never_cancelled,
+)
+from bildwerk.engine.stopwatch import Stopwatch
+from bildwerk.flux.sampling import PATCH
+from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.load import Components, load_components
+
+ENCODING_THREADS = 2
+
+
+class FluxEngine:
+    """Serves one batch at a time; `load` makes one. Pictures are turned into files on threads of its own."""
+
+    def __init__(self, spec: EngineSpec, components: Components, device: torch.device, dtype: torch.dtype) -> None:
+        check_numbers(spec, components)
+        self.spec = spec
+        self.components = components
+        self.device = device
+        self.dtype = dtype
+        self.prompt_encoder = PromptEncoder(components, spec.max_text_tokens, device)
+        self.encoding_threads = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="image-encoding")
+
+    @classmethod
+    def load(cls, spec: EngineSpec, device: str | None = None, dtype: str | None = None) -> Self:
+        """Read the model's folder. Without a device: the GPU where there is one; without a dtype: the spec's.
+
+        Raises `EngineError` for a folder that is incomplete or damaged and for a device that is not there.
+        """
+        chosen_device, chosen_dtype = find_device(device), find_dtype(dtype or spec.dtype)
+        try:
+            components = load_components(spec.folder, chosen_dtype, chosen_device)
+        except (WeightsError, OSError) as error:
+            raise EngineError(f"{spec.id} cannot be loaded: {error}") from error
+        return cls(spec, components, chosen_device, chosen_dtype)
+
+    @torch.inference_mode()
+    def generate(
+        self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled
+    ) -> Iterator[Event]:
+        """As `Engine.generate`."""
+        batch, clock = Batch.of(self.spec, requests), Stopwatch()
+        prompts = self.prompt_encoder.encode(batch.prompts)
+        self.wait_for_device()
+        clock.lap("encode")
+        yield Progress("encode", 1, 1)
+
+        blank = blank_canvas(self.components, batch, prompts)
+        for canvas in denoise(self.components, blank, is_cancelled):
+            self.wait_for_device()
+            yield Progress("denoise", canvas.step, batch.steps)
+        clock.lap("denoise")
+
+        files: list[Future[GeneratedImage]] = []
+        for row in canvas.rows():
+            image = self.decode(row)
+            clock.lap("decode")
+            yield Progress("decode", len(files) + 1, len(canvas.batch.rows))
+            files.append(self.encoding_threads.submit(self.finish, row, image, dict(clock.seconds)))
+        for file in files:
+            yield file.result()
+
+    def decode(self, canvas: Canvas) -> Image.Image:
+        """The picture of a canvas of one row, RGB, at the size it was painted at."""
+        pixels = self.components.autoencoder.decode(canvas.latents.to(self.dtype))[0]
+        levels = pixels.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)  # 3 H W
+        return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+
+    def finish(self, canvas: Canvas, image: Image.Image, timings: Mapping[str, float]) -> GeneratedImage:
+        """The file of a canvas of one row."""
+        [row], [is_truncated] = canvas.batch.rows, canvas.prompts.truncated
+        limit = f"{self.spec.id} reads {self.spec.max_text_tokens} tokens"
+        warnings = [f"the prompt is too long and its end was cut: {limit}"] if is_truncated else []
+        return row.finish(self.spec.id, image, timings, warnings)
+
+    def wait_for_device(self) -> None:
+        """A GPU runs behind; at a step boundary progress must be true and a cancelled request must cost no more."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def check_numbers(spec: EngineSpec, components: Components) -> None:
+    """Raise `EngineError` where the spec promises what the loaded model cannot keep."""
+    smallest = PATCH * components.autoencoder.params.downscale
+    if spec.size_multiple % smallest:
+        raise EngineError(f"{spec.id}: size_multiple {spec.size_multiple} is not a multiple of the model's {smallest}")
+    if components.transformer.params.guidance_embed != (spec.default_guidance is not None):
+        raise EngineError(f"{spec.id}: default_guidance must be given exactly where the model has a guidance input")

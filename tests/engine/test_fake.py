@@ -1,0 +1,89 @@
+"""The engine without torch keeps the same promises as the one with it."""
+
+from dataclasses import replace
+from io import BytesIO
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bildwerk.engine.fake import FakeEngine
+from bildwerk.engine.request import EngineSpec, Event, GeneratedImage, GenerateRequest, Progress
+
+SPEC = EngineSpec("painter", Path("nowhere"), max_native_pixels=256 * 256)
+REQUEST = GenerateRequest("a lake", width=64, height=64, steps=4, seed=5, id="one")
+
+
+def engine(**options: float) -> FakeEngine:
+    return FakeEngine(SPEC, **options, sleep=lambda _: None)
+
+
+def pictures(events: list[Event]) -> list[GeneratedImage]:
+    return [event for event in events if isinstance(event, GeneratedImage)]
+
+
+def test_it_tells_every_step_and_then_gives_the_picture() -> None:
+    events = list(engine().generate([REQUEST]))
+    assert events[:-1] == [
+        Progress("encode", 1, 1),
+        *(Progress("denoise", done, 4) for done in range(1, 5)),
+        Progress("decode", 1, 1),
+    ]
+    [picture] = pictures(events)
+    assert Image.open(BytesIO(picture.data)).size == (64, 64)
+    assert picture.seed == 5
+    assert set(picture.timings) == {"encode", "denoise"}
+
+
+def test_the_picture_depends_on_prompt_and_seed_alone() -> None:
+    [alone] = pictures(list(engine().generate([REQUEST])))
+    together = pictures(list(engine().generate([replace(REQUEST, seed=4, num_images=2), replace(REQUEST, id="two")])))
+    assert [picture.data == alone.data for picture in together] == [False, True, True]
+    [other] = pictures(list(engine().generate([replace(REQUEST, prompt="a hill")])))
+    assert other.data != alone.data
+
+
+def test_a_cancelled_request_yields_no_picture_and_the_others_do() -> None:
+    requests = [REQUEST, replace(REQUEST, id="two")]
+    cancelled: set[str] = set()
+    found = []
+    for event in engine().generate(requests, cancelled.__contains__):
+        if event == Progress("denoise", 2, 4):
+            cancelled.add("one")
+        found.append(event)
+    assert [picture.request_id for picture in pictures(found)] == ["two"]
+
+
+def test_when_every_request_is_cancelled_the_work_stops_at_the_next_step() -> None:
+    slept: list[float] = []
+    patient = FakeEngine(SPEC, step_seconds=0.5, sleep=slept.append)
+    events = list(patient.generate([REQUEST], lambda _: True))
+    assert events == [Progress("encode", 1, 1), Progress("denoise", 1, 4)]
+    assert slept == [0.5]
+
+
+def test_closing_the_iterator_drops_the_batch() -> None:
+    slept: list[float] = []
+    running = FakeEngine(SPEC, step_seconds=0.5, sleep=slept.append).generate([REQUEST])
+    list(takewhile(lambda event: event != Progress("denoise", 1, 4), running))
+    running.close()
+    assert slept == [0.5]
+
+
+def test_requests_of_different_batch_keys_are_refused() -> None:
+    with pytest.raises(ValueError, match="one batch key, not of 2"):
+        list(engine().generate([REQUEST, replace(REQUEST, width=128)]))
+
+
+def test_no_requests_are_refused() -> None:
+    with pytest.raises(ValueError, match="one batch key, not of 0"):
+        list(engine().generate([]))
+
+
+def test_a_large_picture_is_scaled_up_with_a_warning() -> None:
+    [picture] = pictures(list(engine().generate([replace(REQUEST, width=500, height=500)])))
+    assert Image.open(BytesIO(picture.data)).size == (500, 500)
+    assert picture.warnings == (
+        "size 500x500 is above what the model was trained for: painted at 256x256 and scaled up",
+    )

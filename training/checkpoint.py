@@ -1,0 +1,78 @@
+"""What every training needs: a learning-rate schedule over wall-clock time, averaged weights, resumable checkpoints."""
+
+import copy
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+WARM_UP = 0.03  # share of the budget
+
+
+class Schedule:
+    """Warm-up, then half a cosine down to nothing, over a budget of seconds rather than of steps."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.began = time.monotonic()
+
+    def progress(self) -> float:
+        """The share of the budget that is spent; the training ends at 1."""
+        return (time.monotonic() - self.began) / self.seconds
+
+    def factor(self, progress: float) -> float:
+        """What the learning rate is multiplied by: at most 1; a thousandth remains at the end."""
+        done = min(1.0, progress)
+        return min(1.0, (done + 1e-3) / WARM_UP) * (0.5 + 0.4995 * math.cos(math.pi * done))
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Averaged:
+    """An exponential moving average of a model's weights."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.updates += 1
+        share = 1.0 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        mine, theirs = list(self.model.parameters()), list(model.parameters())
+        torch._foreach_lerp_(mine, theirs, share)
+
+
+def save_checkpoint(path: Path, step: int, model: nn.Module, averaged: Averaged, *optimizers: Optimizer) -> None:
+    """Writes beside the target first: a crash leaves the checkpoint before this one."""
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "averaged": averaged.model.state_dict(),
+        "updates": averaged.updates,
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".partial")
+    torch.save(state, beside)
+    beside.replace(path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, averaged: Averaged, *optimizers: Optimizer) -> int:
+    """Resumes where the file left off and returns the step reached; 0 if there is no file."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    averaged.model.load_state_dict(state["averaged"])
+    averaged.updates = state["updates"]
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=False):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])

@@ -1,0 +1,128 @@
+"""The ground: water that mirrors what is above it, grass, dunes and snow."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from training.canvas import Color, Floats, cloudy, mix, rolling, smoothstep
+from training.stage import Stage
+
+WATER: Color = (0.16, 0.36, 0.56)
+SEA: Color = (0.07, 0.32, 0.52)
+GRASS: Color = (0.34, 0.60, 0.22)
+SAND: Color = (0.91, 0.71, 0.42)
+SNOW: Color = (0.88, 0.97, 1.12)
+SOILS = {"desert": (SAND, 0.34), "snow": (SNOW, 0.13), "meadow": (GRASS, 0.22)}
+"""Color, and contrast between crests and feet."""
+
+
+class Earth(Protocol):
+    """The part of a scene that lies below the horizon."""
+
+    @property
+    def ground(self) -> str: ...
+    @property
+    def trees(self) -> str: ...
+    @property
+    def cabin(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Where things can stand: from x `left` to `right`, with their feet at about y(x); in heights of the picture."""
+
+    left: float
+    right: float
+    near: float
+    far: float
+
+
+def paint_ground(stage: Stage, scene: Earth) -> Bank:
+    """Paints everything below the horizon and says where a tree or a cabin would stand."""
+    if scene.ground == "lake":
+        return paint_lake(stage, scene)
+    if scene.ground == "ocean":
+        paint_ocean(stage)
+    else:
+        color, contrast = SOILS[scene.ground]
+        paint_folds(stage, color, contrast)
+    aspect = stage.canvas.aspect
+    return Bank(0.06 * aspect, 0.94 * aspect, 0.95, stage.light.horizon + 0.12)
+
+
+def mirrored(stage: Stage) -> tuple[slice, Floats]:
+    """The picture above the horizon, upside down and rippled, for the rows below it."""
+    canvas, light, rng = stage.canvas, stage.light, stage.rng
+    height, width, _ = canvas.image.shape
+    start = int(light.horizon * height)
+    depth = np.arange(height - start)
+    source = np.clip(start - 1 - depth, 0, height - 1)
+    swing = 0.010 * height * np.sqrt(depth / height)
+    shift = swing * (np.sin(depth / height * 110 + rng.random() * 6) + np.sin(depth / height * 47 + rng.random() * 6))
+    columns = np.clip(np.arange(width)[None] + shift[:, None].astype(np.int64), 0, width - 1)
+    return slice(start, height), canvas.image[source[:, None], columns]
+
+
+def paint_lake(stage: Stage, scene: Earth) -> Bank:
+    canvas, palette, light = stage.canvas, stage.palette, stage.light
+    rows, mirror = mirrored(stage)
+    depth = (canvas.y[rows] - light.horizon) / (1 - light.horizon)
+    canvas.image[rows] = mix_rows(mirror, palette.lit(WATER), 0.22 + 0.38 * depth)
+    shore = canvas.rows(light.horizon - 0.008, light.horizon + 0.006)
+    edge = canvas.coverage(0.006 - np.abs(canvas.y[shore] - light.horizon)) * np.ones_like(canvas.x)
+    canvas.blend(shore, palette.lit(GRASS) * 0.55, edge)
+    if scene.trees == "none" and not scene.cabin and stage.rng.random() < 0.5:
+        return Bank(0, 0, 1, 1)
+    return paint_bank(stage)
+
+
+def paint_bank(stage: Stage) -> Bank:
+    """A near shore that comes in from the left or from the right."""
+    canvas, rng = stage.canvas, stage.rng
+    from_left = rng.random() < 0.5
+    reach = rng.uniform(0.50, 0.80) * canvas.aspect
+    inward = canvas.x if from_left else canvas.aspect - canvas.x
+    edge = 1.03 - 0.27 * smoothstep((reach - inward) / reach * 1.3) + 0.012 * rolling(canvas.x, rng, 2.0)
+    rows = canvas.rows(float(edge.min()), 1.0)
+    below = canvas.y[rows] - edge
+    color = stage.palette.lit(GRASS)[None, None] * (0.95 - 1.2 * np.clip(below, 0, 0.3))[..., None]
+    canvas.blend(rows, color, canvas.coverage(below))
+    inner = 0.55 * reach
+    left, right = (0.04, inner) if from_left else (canvas.aspect - inner, canvas.aspect - 0.04)
+    return Bank(left, right, 0.93, 0.84)
+
+
+def paint_ocean(stage: Stage) -> None:
+    canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
+    rows = canvas.rows(light.horizon + canvas.pixel, 1.0)
+    height = canvas.image[rows].shape[0]
+    depth = np.clip((canvas.y[rows] - light.horizon) / (1 - light.horizon), 0, 1)
+    color = mix(mix(palette.lit(SEA), palette.sky_low, 0.42), palette.lit(SEA) * 0.8, smoothstep(depth * 1.1))
+    waves = cloudy(height, canvas.image.shape[1], (16, 7), rng) - 0.5
+    canvas.image[rows] = color + (0.16 * waves * (0.35 + depth))[..., None] * palette.sky_middle
+    width = 0.035 + 0.10 * depth
+    glitter = np.exp(-(((canvas.x - light.x) / width) ** 2)) * np.clip(0.55 + 1.5 * waves, 0, 1)
+    canvas.blend(rows, palette.light, 0.62 * glitter * (1 - 0.6 * depth))
+
+
+def paint_folds(stage: Stage, color: Color, contrast: float) -> None:
+    """Soft folds of land, one before the other, each with a bright crest and a shaded foot."""
+    canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
+    side = light.side(canvas.aspect / 2)
+    count = int(rng.integers(3, 5))
+    for number in range(count):
+        share = number / count
+        crest = light.horizon + (1 - light.horizon) * share**1.3
+        swell = 0.0 if number == 0 else 0.030 * (1 + share) * rolling(canvas.x, rng, rng.uniform(0.5, 0.9))
+        edge = np.asarray(crest + swell + 0 * canvas.x, np.float32)
+        rows = canvas.rows(float(edge.min()), 1.0)
+        below = canvas.y[rows] - edge
+        tilt = np.gradient(edge[0])[None] / canvas.pixel * side
+        shade = 1.0 + contrast * (0.9 * tilt + 0.35 - 3.2 * np.clip(below, 0, 0.26))
+        haze = 0.16 * (1 - share)
+        canvas.blend(rows, mix(palette.lit(color) * shade[..., None], palette.sky_low, haze), canvas.coverage(below))
+
+
+def mix_rows(image: Floats, color: Floats, share: Floats) -> Floats:
+    return image + share[..., None] * (color - image)

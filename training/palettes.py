@@ -1,0 +1,60 @@
+"""The colors of each time of day."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from training.canvas import Color, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Sky colors from zenith to horizon, the light's own color, and what the light does to things (a factor)."""
+
+    sky_top: Floats
+    sky_middle: Floats
+    sky_low: Floats
+    light: Floats
+    cloud: Floats
+    tint: Floats
+
+    def lit(self, color: Color | Floats) -> Floats:
+        """The color of a thing, as it looks in this light."""
+        return np.asarray(color, np.float32) * self.tint
+
+
+PALETTES: dict[str, tuple[Color, Color, Color, Color, Color, Color]] = {
+    "day": ((0.18, 0.45, 0.85), (0.42, 0.67, 0.93), (0.76, 0.89, 0.97), (1.0, 0.97, 0.80), (1.0, 1.0, 1.0), (1, 1, 1)),
+    "sunset": (
+        (0.24, 0.17, 0.42),
+        (0.75, 0.32, 0.36),
+        (1.00, 0.64, 0.26),
+        (1.0, 0.82, 0.42),
+        (0.98, 0.56, 0.42),
+        (0.86, 0.60, 0.52),
+    ),
+    "dawn": (
+        (0.50, 0.55, 0.84),
+        (0.84, 0.68, 0.84),
+        (1.00, 0.82, 0.78),
+        (1.0, 0.93, 0.84),
+        (1.0, 0.88, 0.88),
+        (0.92, 0.82, 0.88),
+    ),
+    "night": (
+        (0.02, 0.03, 0.10),
+        (0.05, 0.08, 0.20),
+        (0.11, 0.16, 0.32),
+        (0.92, 0.94, 1.0),
+        (0.17, 0.21, 0.33),
+        (0.26, 0.29, 0.40),
+    ),
+}
+
+
+def mixed_palette(time: str, rng: Generator) -> Palette:
+    """The palette of a time of day, each color mixed a little differently every time."""
+    warmth = rng.uniform(-0.04, 0.04)
+    shift = 1.0 + np.array([warmth, rng.uniform(-0.03, 0.03), -warmth], np.float32)
+    return Palette(*(np.asarray(color, np.float32) * shift for color in PALETTES[time]))

@@ -1,0 +1,77 @@
+"""Makes pictures from the checkpoints of a training that is still going on.
+
+    python -m training.studio "A beautiful landscape with mountains and lake" --out picture.png
+
+B pictures, H W pixels.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bildwerk.flux import sampling
+from bildwerk.flux.autoencoder import Autoencoder
+from training.dataset import RUNS
+from training.latents import load_autoencoder, scaled_params
+from training.painter import Z_CHANNELS, Painter
+from training.tokens import T5_TOKENS
+
+
+class Studio:
+    """A painter and its autoencoder."""
+
+    def __init__(self, painter: Painter, autoencoder: Autoencoder, text_tokens: int = T5_TOKENS) -> None:
+        self.painter, self.autoencoder, self.text_tokens = painter.eval(), autoencoder, text_tokens
+
+    @torch.no_grad()
+    def paint(self, prompts: list[str], seeds: list[int], steps: int, side: int = 256) -> NDArray[np.uint8]:
+        """-> uint8 B H W 3."""
+        grid = side // self.autoencoder.params.downscale
+        noise = torch.cat([sampling.noise(seed, Z_CHANNELS, grid, grid) for seed in seeds])
+        latents = self.painter.sample(prompts, noise, steps, self.text_tokens)
+        return as_pixels(self.autoencoder.decode(latents))
+
+
+def as_pixels(picture: torch.Tensor) -> NDArray[np.uint8]:
+    """B 3 H W in [-1, 1] -> uint8 B H W 3."""
+    scaled = (picture.clamp(-1, 1) + 1) * 127.5
+    return scaled.round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def load_studio(flow: Path, autoencoder: Path, latents: Path, text_tokens: int = T5_TOKENS) -> Studio:
+    painter = Painter()
+    painter.load_state_dict(torch.load(flow, weights_only=True)["averaged"])
+    return Studio(painter, load_autoencoder(autoencoder, scaled_params(latents)), text_tokens)
+
+
+def tiled(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """uint8 (rows columns) H W 3 -> one picture, row by row."""
+    rows = [np.concatenate(list(pictures[i : i + columns]), axis=1) for i in range(0, len(pictures), columns)]
+    return np.concatenate(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prompts", nargs="+")
+    parser.add_argument("--flow", type=Path, default=RUNS / "flow.pt")
+    parser.add_argument("--autoencoder", type=Path, default=RUNS / "autoencoder.pt")
+    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--text-tokens", type=int, default=T5_TOKENS)
+    parser.add_argument("--out", type=Path, default=RUNS / "studio.png")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    studio = load_studio(options.flow, options.autoencoder, options.latents, options.text_tokens)
+    seeds = list(range(options.seeds))
+    rows = [studio.paint([p] * len(seeds), seeds, options.steps, options.side) for p in options.prompts]
+    Image.fromarray(tiled(np.concatenate(rows), len(seeds))).save(options.out)
+
+
+if __name__ == "__main__":
+    main()
