@@ -12,7 +12,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from bildwerk.engine.fast_path import Networks
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.clip import ClipTextEncoder
 from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, TransformerParams
@@ -25,6 +24,16 @@ EMBEDDING = re.compile(r".*(shared|embedding|relative_attention_bias)\.weight")
 MODULATION_BIAS = re.compile(r".*(_mod|modulation)\.(lin|1)\.bias")
 T5_KEY_WIDTH = 64
 T5_QUERY = re.compile(r".*SelfAttention\.q\.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """All that paints, apart from the tokenizers."""
+
+    transformer: Flux
+    t5: T5Encoder
+    clip: ClipTextEncoder
+    autoencoder: Autoencoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +120,8 @@ def twin(networks: Networks) -> Networks:
     """A second set of modules on the very same tensors, so that one can be changed and the other stays as written."""
     return Networks(
         shared(networks.transformer, lambda: Flux(networks.transformer.params)),
-        networks.t5,
-        networks.clip,
+        shared(networks.t5, lambda: T5Encoder(networks.t5.params)),
+        shared(networks.clip, lambda: ClipTextEncoder(networks.clip.params)),
         shared(networks.autoencoder, lambda: Autoencoder(networks.autoencoder.params)),
     )
 

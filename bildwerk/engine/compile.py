@@ -69,12 +69,6 @@ def compile_decoder(autoencoder: Autoencoder, compiler: Compiler) -> None:
     autoencoder.decoder.forward = compiler.compiled(autoencoder.decoder.forward)  # type: ignore[method-assign]
 
 
-def undo(model: nn.Module) -> None:
-    """Undo every replaced `forward` of the model and its parts."""
-    for module in model.modules():
-        module.__dict__.pop("forward", None)
-
-
 class Compilations:
     """How many graphs were compiled inside of a `with`; beyond torch's own limit on recompiling it raises instead."""
 

@@ -1,17 +1,25 @@
-"""The four networks as the engine calls them: as they are written, or with everything that makes them fast.
+"""Everything that makes a model fast, applied to it from outside: its modules are called as before.
 
-B batch, L image tokens, T text tokens, C latent channels, h w latent positions, H W pixels.
+The networks are changed in place, but only by what hangs on an instance: other attention, other arithmetic, other
+`forward`.  `as_written` takes all of it back, quantized weights excepted.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol
 
-from torch import Tensor
+from torch import nn
 
 from bildwerk.engine import attention_backend, precision, single_buffer
-from bildwerk.engine.compile import Compiler, compile_blocks, compile_decoder, undo
-from bildwerk.engine.graphs import CudaGraphs, Graphed, GraphedTransformer, RepeatedRuns
+from bildwerk.engine.compile import Compiler, compile_blocks, compile_decoder
+from bildwerk.engine.graphs import (
+    CudaGraphs,
+    GraphBackend,
+    RepeatedRuns,
+    graph_decoder,
+    graph_encoder,
+    graph_transformer,
+)
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.attention import Attend, attention
 from bildwerk.flux.autoencoder import Autoencoder
@@ -19,13 +27,20 @@ from bildwerk.flux.clip import ClipTextEncoder
 from bildwerk.flux.t5 import T5Encoder
 from bildwerk.flux.transformer import Flux
 
+REPLACED = ("forward", "modulation", "decode")
 
-@dataclass(frozen=True, slots=True)
-class Networks:
-    transformer: Flux
-    t5: T5Encoder
-    clip: ClipTextEncoder
-    autoencoder: Autoencoder
+
+class Networks(Protocol):
+    """The four networks of one model, wherever they are held."""
+
+    @property
+    def transformer(self) -> Flux: ...
+    @property
+    def t5(self) -> T5Encoder: ...
+    @property
+    def clip(self) -> ClipTextEncoder: ...
+    @property
+    def autoencoder(self) -> Autoencoder: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +53,16 @@ class Speed:
     attend: Attend = attention
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The networks, ready to be called.
-
-    `transformer` is called as a `Flux`; `encode_t5` takes ids B T, `encode_clip` likewise, `decode` latents B C h w.
-    """
-
-    transformer: Flux
-    encode_t5: Callable[[Tensor], Tensor]
-    encode_clip: Callable[[Tensor], Tensor]
-    decode: Callable[[Tensor], Tensor]
-
-
-def as_written(networks: Networks) -> Running:
-    return Running(networks.transformer, networks.t5, networks.clip, networks.autoencoder.decode)
-
-
-def best_speed(networks: Networks, precision: Precision, batch: int, tokens: int) -> Speed:
+def best_speed(networks: Networks, chosen: Precision, tokens: int, batch: int = 1) -> Speed:
     """What is fastest on the device that the networks lie on. tokens: text and image, of the usual request."""
     weight = networks.transformer.img_in.weight
-    on_gpu = weight.is_cuda
     choice = attention_backend.fastest(networks.transformer.params, batch, tokens, weight.dtype, weight.device)
-    return Speed(precision, Compiler() if on_gpu else None, graphs=on_gpu, attend=choice.candidate.attend)
+    compiler = Compiler() if weight.is_cuda else None
+    return Speed(chosen, compiler, graphs=weight.is_cuda, attend=choice.candidate.attend)
 
 
-def accelerated(networks: Networks, speed: Speed) -> Running:
-    """The networks are changed in place; compiling itself happens at the first call of each shape."""
+def accelerate(networks: Networks, speed: Speed) -> None:
+    """Compiling and recording happen at the first call of each shape: warm up, in the gradient mode of later calls."""
     precision.use(speed.precision, networks.transformer)
     attention_backend.use(speed.attend, networks.transformer)
     if speed.compiler is None:
@@ -72,22 +70,25 @@ def accelerated(networks: Networks, speed: Speed) -> Running:
     else:
         compile_blocks(networks.transformer, speed.compiler)
         compile_decoder(networks.autoencoder, speed.compiler)
-    return _graphed(networks) if speed.graphs else as_written(networks)
+    if speed.graphs:
+        _graph_all(networks, CudaGraphs() if networks.transformer.img_in.weight.is_cuda else RepeatedRuns())
 
 
-def _graphed(networks: Networks) -> Running:
-    on_gpu = networks.transformer.img_in.weight.is_cuda
-    backend = CudaGraphs() if on_gpu else RepeatedRuns()
-    return Running(
-        cast(Flux, GraphedTransformer(networks.transformer, backend)),
-        Graphed(networks.t5, backend),
-        Graphed(networks.clip, backend),
-        Graphed(networks.autoencoder.decode, backend),
-    )
+def _graph_all(networks: Networks, backend: GraphBackend) -> None:
+    graph_transformer(networks.transformer, backend)
+    graph_encoder(networks.t5, backend)
+    graph_encoder(networks.clip, backend)
+    graph_decoder(networks.autoencoder, backend)
 
 
-def forget(networks: Networks) -> None:
-    """Back to the forward passes as written. What was quantized stays so."""
-    undo(networks.transformer)
-    undo(networks.autoencoder)
+def as_written(networks: Networks) -> None:
+    """The networks as they were before `accelerate`, except that what was quantized stays so."""
     attention_backend.use(attention, networks.transformer)
+    for network in (networks.transformer, networks.t5, networks.clip, networks.autoencoder):
+        _restore(network)
+
+
+def _restore(network: nn.Module, names: Sequence[str] = REPLACED) -> None:
+    for module in network.modules():
+        for name in names:
+            module.__dict__.pop(name, None)

@@ -15,8 +15,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bildwerk.flux.autoencoder import Autoencoder
+from bildwerk.flux.clip import ClipTextEncoder
 from bildwerk.flux.layers import DoubleModulation, FinalModulation, ModulationOut
 from bildwerk.flux.params import TransformerParams
+from bildwerk.flux.t5 import T5Encoder
 from bildwerk.flux.transformer import Flux, StepModulation
 
 RUNS_BEFORE_CAPTURE = 3
@@ -140,26 +143,43 @@ def _layer(parts: Iterator[Tensor]) -> ModulationOut:
     return ModulationOut(*islice(parts, 3))
 
 
-class GraphedTransformer:
-    """Called as a `Flux` is (`forward` and `modulation`); each shape of either is one graph."""
+class _GraphedFlux:
+    """`forward` and `modulation` of a model as graphs."""
 
     def __init__(self, model: Flux, backend: GraphBackend) -> None:
-        self.params = model.params
-        self._model = model
+        self._params = model.params
+        self._forward, self._modulation = model.forward, model.modulation
         self._velocity = Graphed(self._velocity_of_stack, backend)
         self._stacks = Graphed(self._stacks_of_all_steps, backend)
 
-    def __call__(self, img: Tensor, txt: Tensor, rotary: Tensor, modulation: StepModulation) -> Tensor:
-        """img: B L in_channels, txt: B T context_in_dim, rotary: (T + L) D/2 2 -> velocity: B L out_channels."""
+    def forward(self, img: Tensor, txt: Tensor, rotary: Tensor, modulation: StepModulation) -> Tensor:
+        """As `Flux.forward`."""
         return self._velocity(img, txt, rotary, stack_of(modulation))
 
-    def modulation(self, timesteps: Tensor, pooled: Tensor, guidance: Tensor | None = None) -> list[StackedStep]:
-        """timesteps: S B in [0, 1], pooled: B V, guidance: B -> one a step, as `Flux.modulation`."""
+    def modulation(self, timesteps: Tensor, pooled: Tensor, guidance: Tensor | None = None) -> list[StepModulation]:
+        """As `Flux.modulation`."""
         given = (timesteps, pooled) if guidance is None else (timesteps, pooled, guidance)
-        return [unstack(stack, self.params) for stack in self._stacks(*given)]
+        return [unstack(stack, self._params) for stack in self._stacks(*given)]
 
     def _velocity_of_stack(self, img: Tensor, txt: Tensor, rotary: Tensor, stack: Tensor) -> Tensor:
-        return self._model(img, txt, rotary, unstack(stack, self.params))
+        return self._forward(img, txt, rotary, unstack(stack, self._params))
 
     def _stacks_of_all_steps(self, *given: Tensor) -> Tensor:
-        return torch.stack([stack_of(step) for step in self._model.modulation(*given)])
+        return torch.stack([stack_of(step) for step in self._modulation(*given)])
+
+
+def graph_transformer(model: Flux, backend: GraphBackend) -> None:
+    """`forward` and `modulation` of this model are graphs from now on, one for each shape of either."""
+    graphed = _GraphedFlux(model, backend)
+    model.forward = graphed.forward  # type: ignore[method-assign]
+    model.modulation = graphed.modulation  # type: ignore[method-assign]
+
+
+def graph_encoder(encoder: T5Encoder | ClipTextEncoder, backend: GraphBackend) -> None:
+    """`forward` of this text encoder is a graph from now on."""
+    encoder.forward = Graphed(encoder.forward, backend)  # type: ignore[assignment, method-assign]
+
+
+def graph_decoder(autoencoder: Autoencoder, backend: GraphBackend) -> None:
+    """`decode` of this autoencoder is a graph from now on."""
+    autoencoder.decode = Graphed(autoencoder.decode, backend)  # type: ignore[assignment, method-assign]

@@ -9,7 +9,6 @@ from bildwerk.engine.compile import (
     allow_recompiling,
     compile_blocks,
     compile_decoder,
-    undo,
     warm_up,
 )
 from bildwerk.flux.transformer import Flux
@@ -78,14 +77,6 @@ def test_the_decoder_is_compiled_in_the_format_of_convolutions() -> None:
     assert compiled.count == 1
     assert fast.autoencoder.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     assert plain.autoencoder.decoder.conv_in.weight.is_contiguous()
-
-
-def test_what_was_compiled_can_be_had_undo_again() -> None:
-    _, fast = _compiled()
-    undo(fast)
-    with Compilations() as compiled:
-        velocity(fast, inputs(TINY))
-    assert compiled.count == 0
 
 
 def test_warming_up_runs_every_bucket_twice_and_tells() -> None:

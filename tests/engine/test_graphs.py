@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor
 
-from bench.gpu.networks import TINY, networks
-from bildwerk.engine.graphs import Graphed, GraphedTransformer, Recording, RepeatedRuns, stack_of, unstack
+from bench.gpu.networks import TINY, networks, twin
+from bildwerk.engine.graphs import Graphed, Recording, RepeatedRuns, graph_transformer, stack_of, unstack
 from tests.engine.velocity import inputs, relative_error
 
 CPU = torch.device("cpu")
@@ -79,9 +79,9 @@ def test_a_steps_modulation_survives_being_stacked() -> None:
 
 @torch.no_grad()
 def test_a_graphed_transformer_answers_as_the_plain_one_at_every_step() -> None:
-    model = networks(TINY, CPU, torch.float32).transformer
-    backend = CountedRuns()
-    graphed = GraphedTransformer(model, backend)
+    both = networks(TINY, CPU, torch.float32)
+    model, graphed, backend = both.transformer, twin(both).transformer, CountedRuns()
+    graph_transformer(graphed, backend)
     given = inputs(TINY)
     times = torch.tensor([[1.0], [0.75], [0.5]])
     plain, fast = model.modulation(times, given.pooled), graphed.modulation(times, given.pooled)
@@ -94,10 +94,10 @@ def test_a_graphed_transformer_answers_as_the_plain_one_at_every_step() -> None:
 
 @torch.no_grad()
 def test_the_steps_of_one_prompt_outlive_those_of_the_next() -> None:
-    model = networks(TINY, CPU, torch.float32).transformer
-    graphed = GraphedTransformer(model, RepeatedRuns())
+    graphed = networks(TINY, CPU, torch.float32).transformer
+    graph_transformer(graphed, RepeatedRuns())
     times = torch.tensor([[1.0]])
-    first = graphed.modulation(times, torch.ones(1, 32))[0].stack
+    first = stack_of(graphed.modulation(times, torch.ones(1, 32))[0])
     kept = first.clone()
     graphed.modulation(times, -torch.ones(1, 32))
     torch.testing.assert_close(first, kept, atol=0, rtol=0)
