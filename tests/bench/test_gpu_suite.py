@@ -8,7 +8,6 @@ import pytest
 from bench import gpu_suite
 from bench.gpu.record import FILE_NAME, Record
 
-SEEN = "ignore:`torch.jit.script_method`:DeprecationWarning"
 TINY = ["--tiny", "--device", "cpu", "--rounds", "1"]
 
 
