@@ -15,11 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from bench.gpu.record import NotHereError, Numbers, Record, surroundings
 from bench.gpu.report import markdown
-from bench.gpu.stages import batches, bf16, ceilings, eager, fp8, parity, peers, placements, resolutions
+from bench.gpu.stages import batches, bf16, blocks, ceilings, eager, fp8, parity, peers, placements, resolutions
 from bench.gpu.workbench import Workbench
 
 TINY_ROUNDS, ROUNDS = 2, 10
@@ -44,6 +42,7 @@ STAGES = (
     Stage("batches", batches.run, 120),
     Stage("resolutions", resolutions.run, 110),
     Stage("placements", placements.run, 120),
+    Stage("blocks", blocks.run, 100),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -111,5 +110,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    torch.backends.cuda.matmul.allow_tf32 = False
     sys.exit(main())

@@ -5,6 +5,7 @@ Two operations a multiply-add; matrix products, attention and convolutions only.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,6 +33,7 @@ class Flops:
         return steps * self.step + self.modulation + self.t5 + self.clip + self.decode
 
 
+@lru_cache(maxsize=32)
 def count(shapes: Shapes, height: int, width: int, batch: int = 1, steps: int = 4) -> Flops:
     """height and width are in pixels."""
     params, scale = shapes.transformer, shapes.autoencoder.downscale

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +84,8 @@ def _cudnn() -> int | None:
 
 
 def _commit() -> str:
-    """Of the repository, or of `BILDWERK_COMMIT` where the code lies without one."""
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or os.environ.get("BILDWERK_COMMIT", "unknown")
+    """What `BILDWERK_COMMIT` says, for code that lies without its repository; else the repository's own."""
+    git = shutil.which("git")
+    command = [git, "rev-parse", "--short", "HEAD"] if git else ["true"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return os.environ.get("BILDWERK_COMMIT") or asked.stdout.strip() or "unknown"

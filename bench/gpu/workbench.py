@@ -10,12 +10,15 @@ import torch
 
 from bench.gpu.networks import REAL, TINY, Networks, Shapes, networks, twin
 from bench.gpu.painter import Order, Painter
-from bench.gpu.record import NotHereError, Record
-from bildwerk.engine.compile import Bucket, Compiler
+from bench.gpu.record import Record
+from bildwerk.engine.compile import Bucket, Compiler, allow_recompiling
 from bildwerk.engine.fast_path import Speed, accelerate, best_speed
 from bildwerk.engine.precision import Precision
 
 T = TypeVar("T")
+
+SHAPES_IN_ALL = 32
+"""At most, of all stages and precisions."""
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class Workbench:
 
     @classmethod
     def of(cls, device: str, tiny: bool, record: Record, rounds: int, mode: str | None = None) -> "Workbench":
+        allow_recompiling(SHAPES_IN_ALL)
         return cls(torch.device(device), TINY if tiny else REAL, record, record.path.parent, rounds, mode)
 
     @property
@@ -46,11 +50,6 @@ class Workbench:
     def compiler(self) -> Compiler:
         """Without a GPU blocks are only traced: that they can be compiled in one piece is found out anywhere."""
         return Compiler(mode=self.mode) if self.device.type == "cuda" else Compiler(backend="eager")
-
-    def needs_cuda(self, what: str) -> None:
-        """Raise `NotHereError` where there is none."""
-        if self.device.type != "cuda":
-            raise NotHereError(f"{what} needs CUDA, and this is {self.device.type}")
 
     def kept(self, name: str, make: Callable[[], T]) -> T:
         """Made at the first call and remembered until `release`."""

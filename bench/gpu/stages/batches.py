@@ -1,20 +1,18 @@
 """What several pictures at once bring, at half the usual side."""
 
-from bench.gpu.record import Number, Numbers
+from bench.gpu.record import Numbers
 from bench.gpu.stages import pictures
 from bench.gpu.timing import seconds_of
 from bench.gpu.workbench import Workbench
-from bildwerk.engine.compile import allow_recompiling
 
 SIZES = (1, 2, 4, 8)
 
 
 def run(bench: Workbench) -> Numbers:
-    allow_recompiling(4 * len(SIZES))
     return {str(size): _pictures_a_second(bench, size) for size in SIZES}
 
 
-def _pictures_a_second(bench: Workbench, size: int) -> Number:
+def _pictures_a_second(bench: Workbench, size: int) -> Numbers:
     bucket, painter = bench.bucket(size, part=0.5), bench.fast()
     first = seconds_of(lambda: painter.paint(bench.order(bucket)), bench.device)
     found = pictures.measured(bench, painter, bucket)

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.gpu.record import Numbers
 from bench.gpu.timing import kernel_seconds
 from bench.gpu.workbench import Workbench
-from bildwerk.engine.attention_backend import Candidate, candidates
+from bildwerk.engine.attention_backend import Candidate, candidates, matmul_attention
 from bildwerk.engine.precision import to_float8
 
 COPIED_BYTES = 4 * 2**30
@@ -33,6 +33,7 @@ def run(bench: Workbench) -> Numbers:
         "attention": {
             str(tokens): _attention(bench, tokens) for tokens in ([24] if tiny else [4608, 4352, 1536, 1280])
         },
+        "decoder attention": _attention_of(bench, (1, 1, 64, 32) if tiny else (1, 1, 16384, 512)),
         "copy_bytes_a_second": _copy(bench, 2**20 if tiny else COPIED_BYTES),
     }
 
@@ -78,14 +79,19 @@ def _rate(bench: Workbench, run_once: Callable[[], object], operations: int) -> 
 
 
 def _attention(bench: Workbench, tokens: int) -> Numbers:
-    """Operations a second: by torch's own choice, by each backend alone, and by the engine's direct calls."""
     params = bench.shapes.transformer
-    shape = (1, params.num_heads, tokens, params.head_dim)
+    return _attention_of(bench, (1, params.num_heads, tokens, params.head_dim))
+
+
+def _attention_of(bench: Workbench, shape: tuple[int, int, int, int]) -> Numbers:
+    """Operations a second: by torch's own choice, by each backend alone, and by the engine's direct calls."""
     q, k, v = (torch.randn(shape, device=bench.device, dtype=bench.dtype) for _ in range(3))
-    operations = 4 * params.num_heads * tokens**2 * params.head_dim
+    batch, heads, tokens, head_dim = shape
+    operations = 4 * batch * heads * tokens**2 * head_dim
     tried: dict[str, Callable[[], object]] = {"by itself": lambda: F.scaled_dot_product_attention(q, k, v)}
     tried |= {f"only {name}": _restricted(backend, q, k, v) for name, backend in BACKENDS.items()}
-    tried |= {f"direct {one.name}": _direct(one, q, k, v) for one in candidates(bench.device)}
+    everyone = {one.name: one for one in (*candidates(bench.device), Candidate("matmul", matmul_attention))}
+    tried |= {f"direct {one.name}": _direct(one, q, k, v) for one in everyone.values()}
     return {name: _rate_and_kernel(bench, run_once, operations) for name, run_once in tried.items()}
 
 

@@ -1,5 +1,6 @@
 """Smaller cards, imitated by a limit on the memory that may be taken: what plan is chosen, its peak and its time."""
 
+import gc
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,7 @@ def model_shapes(shapes: Shapes) -> ModelShapes:
 
 
 def _on_card(bench: Workbench, in_host: Networks, limit: int) -> Number:
+    gc.collect()  # what is streamed is held by its own hooks
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(bench.device).total_memory
     torch.cuda.set_per_process_memory_fraction(limit / total)
