@@ -1,7 +1,6 @@
 """Trains the KL autoencoder on random crops of the rendered pictures.
 
     python -m training.autoencoder --minutes 30
-    python -m training.autoencoder --minutes 30 --decoder-only    # the latent space stays, the pictures get crisper
 
 B pictures, H W pixels of a crop, h w latent positions.
 """
@@ -27,6 +26,13 @@ PARAMS = AutoencoderParams(
     channels=(16, 32, 64, 128, 160), num_res_blocks=1, z_channels=32, norm_groups=8, scale_factor=1.0, shift_factor=0.0
 )
 KL_WEIGHT = 1e-5
+ANCHOR_WEIGHT = 0.3
+
+
+def load_averaged(checkpoint: Path, params: AutoencoderParams = PARAMS) -> Autoencoder:
+    model = Autoencoder(params)
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
+    return model.eval().requires_grad_(False)
 
 
 def crops(split: Split, batch: int, size: int, rng: Generator) -> Tensor:
@@ -66,16 +72,20 @@ def kl_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
 
 
-def step_loss(model: Autoencoder, pixels: Tensor, *, decoder_only: bool) -> Tensor:
+def anchor_loss(mean: Tensor, anchor: Autoencoder, pixels: Tensor) -> Tensor:
+    """How far the latents have moved from those of an earlier encoder, as a share of the variance of those."""
+    with torch.no_grad():
+        before = anchor.encode(pixels).float()
+    return (mean - before).square().mean() / before.var()
+
+
+def step_loss(model: Autoencoder, pixels: Tensor, anchor: Autoencoder | None) -> Tensor:
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        if decoder_only:
-            with torch.no_grad():
-                latents = model.encode(pixels)
-            return picture_loss(model.decode(latents).float(), pixels)
         mean, log_variance = (part.float() for part in model.moments(pixels))
         sampled = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         made = model.decode(sampled).float()
-    return picture_loss(made, pixels) + KL_WEIGHT * kl_loss(mean, log_variance)
+        loss = picture_loss(made, pixels) + KL_WEIGHT * kl_loss(mean, log_variance)
+        return loss if anchor is None else loss + ANCHOR_WEIGHT * anchor_loss(mean, anchor, pixels)
 
 
 @torch.no_grad()
@@ -96,24 +106,22 @@ def train(options: argparse.Namespace) -> None:
     train_split, heldout = Split.open("train"), Split.open("heldout")
     model = Autoencoder(PARAMS).to(options.device)
     averaged = Averaged(model, options.average)
-    trained = model.decoder if options.decoder_only else model
-    pair = optimizers(trained, ("conv_in", "conv_out"), weight_decay=1e-3)
+    pair = optimizers(model, ("conv_in", "conv_out"), weight_decay=1e-3)
     first = load_checkpoint(options.checkpoint, model, averaged, *(() if options.restart_optimizer else pair))
-    if options.decoder_only:
-        model.load_state_dict(averaged.model.state_dict())  # the latents in use are those of the averaged encoder
     torch.manual_seed(options.seed + 1000 * first + rank)
     rng = np.random.default_rng((options.seed, first, rank))
+    anchor = None if options.anchor is None else load_averaged(options.anchor)
     schedule = Schedule(options.minutes * 60)
     step, began, reported = first, time.monotonic(), time.monotonic()
     while (progress := replicas.agree(schedule.progress())) < 1.0:
         for optimizer in pair:
             set_rate(optimizer, options.rate * schedule.factor(progress))
         pixels = crops(train_split, options.batch, options.crop, rng).to(options.device)
-        loss = step_loss(model, pixels, decoder_only=options.decoder_only)
-        trained.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        replicas.average_gradients(trained.parameters())
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        loss = step_loss(model, pixels, anchor)
+        model.zero_grad()
+        loss.backward()
+        replicas.average_gradients(model.parameters())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in pair:
             optimizer.step()
         averaged.update(model)
@@ -140,7 +148,7 @@ def main() -> None:
     parser.add_argument("--average", type=float, default=0.995)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--decoder-only", action="store_true")
+    parser.add_argument("--anchor", type=Path, help="a checkpoint whose latents the new ones should stay close to")
     parser.add_argument("--restart-optimizer", action="store_true")
     train(parser.parse_args())
 

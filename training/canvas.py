@@ -24,9 +24,9 @@ class Canvas:
 
     @classmethod
     def blank(cls, width: int, height: int) -> "Canvas":
-        x = ((np.arange(width, dtype=np.float32) + 0.5) / height)[None]
-        y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-        return cls(np.zeros((height, width, 3), np.float32), x, y, width / height, 1.0 / height)
+        x = np.asarray((np.arange(width, dtype=np.float32) + 0.5) / height, np.float32)
+        y = np.asarray((np.arange(height, dtype=np.float32) + 0.5) / height, np.float32)
+        return cls(np.zeros((height, width, 3), np.float32), x[None], y[:, None], width / height, 1.0 / height)
 
     def rows(self, top: float, bottom: float) -> slice:
         """The rows that lie between two heights, one more on either side."""

@@ -4,9 +4,10 @@ import copy
 import math
 import time
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 WARM_UP = 0.03  # share of the budget
@@ -34,10 +35,13 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-class Averaged:
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Averaged(Generic[Model]):
     """An exponential moving average of a model's weights."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
@@ -46,11 +50,12 @@ class Averaged:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         share = 1.0 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = list(self.model.parameters()), list(model.parameters())
+        mine: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(mine, theirs, share)
 
 
-def save_checkpoint(path: Path, step: int, model: nn.Module, averaged: Averaged, *optimizers: Optimizer) -> None:
+def save_checkpoint(path: Path, step: int, model: Model, averaged: Averaged[Model], *optimizers: Optimizer) -> None:
     """Writes beside the target first: a crash leaves the checkpoint before this one."""
     state = {
         "step": step,
@@ -65,7 +70,7 @@ def save_checkpoint(path: Path, step: int, model: nn.Module, averaged: Averaged,
     beside.replace(path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, averaged: Averaged, *optimizers: Optimizer) -> int:
+def load_checkpoint(path: Path, model: Model, averaged: Averaged[Model], *optimizers: Optimizer) -> int:
     """Resumes where the file left off and returns the step reached; 0 if there is no file."""
     if not path.exists():
         return 0

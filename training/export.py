@@ -20,13 +20,15 @@ from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, Transf
 from bildwerk.flux.tokenizers import CLIP_END, CLIP_START, T5_PAD
 from bildwerk.weights.layouts import autoencoder_layouts, clip_layouts, t5_layouts, transformer_layouts
 from bildwerk.weights.mapping import Layout
+from training.autoencoder import load_averaged
 from training.dataset import RUNS
-from training.latents import load_autoencoder, scaled_params
+from training.latents import FOLDER as LATENTS
+from training.latents import scaled_params
 from training.painter import Painter
 from training.tokens import CLIP_TOKENS, T5_END, T5_TOKENS, T5_UNKNOWN
-from training.tokens import FOLDER as TOKENIZERS
 
 FOLDER = Path(__file__).parent.parent / "bildwerk" / "models" / "flux-tiny"
+CARD = Path(__file__).parent / "model_card.md"
 LIMIT = 30_000_000
 MODEL_INDEX = {
     "_class_name": "FluxPipeline",
@@ -173,7 +175,7 @@ def write_tokenizers(folder: Path, painter: Painter) -> None:
         },
     )
     for name in ("vocab.json", "merges.txt"):
-        shutil.copy(TOKENIZERS / name, clip / name)
+        shutil.copy(painter.tokenizers / name, clip / name)
     (clip / "tokenizer.json").write_text(painter.clip_tokenizer.tokenizer.to_str(pretty=True))
     write_json(
         t5 / "tokenizer_config.json",
@@ -193,6 +195,7 @@ def export(folder: Path, painter: Painter, autoencoder: Autoencoder) -> int:
     """Writes the folder and returns its size in bytes. Raises `ValueError` beyond the limit of 30 MB."""
     write_json(folder / "model_index.json", MODEL_INDEX)
     write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
+    shutil.copy(CARD, folder / "README.md")
     write_tokenizers(folder, painter)
     write_models(folder, painter, autoencoder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -204,13 +207,13 @@ def export(folder: Path, painter: Painter, autoencoder: Autoencoder) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flow", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--autoencoder", type=Path, default=RUNS / "autoencoder.pt")
-    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--autoencoder", type=Path, default=RUNS / "decoder.pt")
+    parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     painter = Painter()
     painter.load_state_dict(torch.load(options.flow, weights_only=True)["averaged"])
-    autoencoder = load_autoencoder(options.autoencoder, scaled_params(options.latents))
+    autoencoder = load_averaged(options.autoencoder, scaled_params(options.latents))
     print(f"{export(options.folder, painter, autoencoder) / 1e6:.1f} MB in {options.folder}")
 
 

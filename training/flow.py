@@ -21,16 +21,19 @@ from training import replicas
 from training.captions import caption
 from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
 from training.dataset import RUNS, Split
+from training.latents import FOLDER as LATENTS
+from training.latents import load_latents
 from training.muon import optimizers
 from training.painter import Painter
 
 OUTSIDE = ("img_in", "txt_in", "time_in", "vector_in", "mod", "final_layer", "embedding", "shared", "attention_bias")
 UNIFORM_SHARE = 0.3
+NOISY = 0.4
 
 
 def times(batch: int) -> Tensor:
-    """Logit-normal, with a share of uniform ones, so that neither end goes untrained."""
-    middle = torch.sigmoid(torch.randn(batch))
+    """Logit-normal, more of them noisy, where the prompt decides most; with a share of uniform ones for both ends."""
+    middle = torch.sigmoid(torch.randn(batch) + NOISY)
     return torch.where(torch.rand(batch) < UNIFORM_SHARE, torch.rand(batch), middle)
 
 
@@ -46,17 +49,18 @@ def flow_loss(painter: Painter, latents: Tensor, prompts: list[str], text_tokens
     return F.mse_loss(velocity.float(), sampling.pack(noise - latents))
 
 
-def batch_of(latents: Tensor, split: Split, size: int, rng: Generator) -> tuple[Tensor, list[str]]:
-    indices = rng.integers(len(latents), size=size)
-    prompts = [caption(split.scene(index % (len(latents) // 2)), rng) for index in indices]
-    return latents[indices].float(), prompts
+def batch_of(world: tuple[Tensor, Tensor], split: Split, size: int, rng: Generator) -> tuple[Tensor, list[str]]:
+    """world: latents, and the numbers of their pictures -> some of the latents, and a new caption for each."""
+    latents, numbers = world
+    chosen = rng.integers(len(latents), size=size)
+    prompts = [caption(split.scene(int(numbers[index])), rng) for index in chosen]
+    return latents[chosen].float(), prompts
 
 
 def train(options: argparse.Namespace) -> None:
     rank = replicas.join()
     torch.manual_seed(options.seed)
-    latents: Tensor = torch.load(options.latents, weights_only=True, mmap=True)["latents"]
-    split = Split.open("train")
+    world, split = load_latents(options.latents), Split.open("train")
     painter = Painter().to(options.device)
     averaged = Averaged(painter, options.average)
     pair = optimizers(painter, OUTSIDE, weight_decay=0.01)
@@ -68,10 +72,10 @@ def train(options: argparse.Namespace) -> None:
     while (progress := replicas.agree(schedule.progress())) < 1.0:
         for optimizer, rate in zip(pair, (options.rate, options.outer_rate), strict=True):
             set_rate(optimizer, rate * schedule.factor(progress))
-        pictures, prompts = batch_of(latents, split, options.batch, rng)
+        pictures, prompts = batch_of(world, split, options.batch, rng)
         loss = flow_loss(painter, pictures.to(options.device), prompts, options.text_tokens)
         painter.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         replicas.average_gradients(painter.parameters())
         torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
         for optimizer in pair:
@@ -91,7 +95,7 @@ def train(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--batch", type=int, default=32)

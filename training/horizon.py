@@ -34,8 +34,8 @@ def paint_hills(stage: Stage) -> None:
         rows = canvas.rows(float(ridge.min()), light.horizon)
         below = canvas.y[rows] - ridge
         color = mix(palette.lit(GREEN), palette.sky_low, haze)
-        shaded = color * (1.08 - 1.6 * np.clip(below, 0, 0.2))[..., None]
-        canvas.blend(rows, shaded, canvas.coverage(below))
+        shade = np.asarray(1.08 - 1.6 * np.clip(below, 0, 0.2), np.float32)
+        canvas.blend(rows, color * shade[..., None], canvas.coverage(below))
 
 
 def paint_range(stage: Stage, *, snowy: bool) -> None:

@@ -82,7 +82,7 @@ def train(options: argparse.Namespace) -> None:
         scores = judge.train()(roughened(pixels[chosen]))
         loss = torch.stack([F.cross_entropy(s, labels[chosen, i]) for i, s in enumerate(scores)]).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         if step % 200 == 0:

@@ -1,12 +1,13 @@
-"""Encodes the rendered pictures once, each as it is and mirrored, and measures the latents' mean and spread.
+"""Encodes the rendered pictures once, in parts that processes can share, and fixes how latents are scaled.
 
-    python -m training.latents
+    python -m training.latents --start 0 --stop 10000
 
-N pictures, C channels, h w latent positions. `latents.pt` holds `latents` (2N C h w, bfloat16, scaled; the mirrored
-ones follow the others) and the `shift_factor` and `scale_factor` that they are scaled by.
+N pictures, C channels, h w latent positions. Each part is `<start>.pt`, N C h w, bfloat16 and unscaled; the first part
+also fixes `scale.json`, which every later stage uses.
 """
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,45 +16,52 @@ from torch import Tensor
 
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.params import AutoencoderParams
-from training.autoencoder import PARAMS, as_tensor
+from training.autoencoder import PARAMS, as_tensor, load_averaged
 from training.dataset import RUNS, Split
 
+FOLDER = RUNS / "latents"
 
-def load_autoencoder(checkpoint: Path, params: AutoencoderParams = PARAMS) -> Autoencoder:
-    model = Autoencoder(params)
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
-    return model.eval().requires_grad_(False)
+
+def scaled_params(folder: Path = FOLDER) -> AutoencoderParams:
+    """The autoencoder's numbers, with the shift and scale that make latents about unit normal."""
+    return replace(PARAMS, **json.loads((folder / "scale.json").read_text()))
 
 
 @torch.no_grad()
-def encode(model: Autoencoder, split: Split, count: int) -> Tensor:
-    """-> 2 count, C, h, w: unscaled."""
-    plain, mirrored = [], []
-    for start in range(0, count, 16):
-        pixels = as_tensor(split.pixels[start : min(start + 16, count)])
+def encode(model: Autoencoder, split: Split, start: int, stop: int) -> Tensor:
+    """-> N C h w, unscaled."""
+    parts = []
+    for first in range(start, stop, 8):
+        pixels = as_tensor(split.pixels[first : min(first + 8, stop)])
         with torch.autocast("cpu", torch.bfloat16):
-            plain.append(model.encode(pixels).float())
-            mirrored.append(model.encode(pixels.flip(-1)).float())
-    return torch.cat(plain + mirrored)
+            parts.append(model.encode(pixels).bfloat16())
+    return torch.cat(parts)
+
+
+def load_latents(folder: Path = FOLDER) -> tuple[Tensor, Tensor]:
+    """All parts there are -> latents, N C h w, scaled, bfloat16; and the number of each one's picture, N."""
+    params = scaled_params(folder)
+    starts = sorted(int(path.stem) for path in folder.glob("*.pt"))
+    parts = [torch.load(folder / f"{start}.pt", weights_only=True) for start in starts]
+    numbers = [torch.arange(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
+    scaled = (torch.cat(parts).float() - params.shift_factor) * params.scale_factor
+    return scaled.bfloat16(), torch.cat(numbers)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=RUNS / "autoencoder.pt")
-    parser.add_argument("--out", type=Path, default=RUNS / "latents.pt")
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--stop", type=int, default=10_000)
     options = parser.parse_args()
-    latents = encode(load_autoencoder(options.checkpoint), Split.open("train"), options.count)
-    shift, scale = float(latents.mean()), 1.0 / float(latents.std())
-    scaled = ((latents - shift) * scale).bfloat16()
-    torch.save({"latents": scaled, "shift_factor": shift, "scale_factor": scale}, options.out)
-    print(f"{len(scaled)} latents of {tuple(scaled.shape[1:])}, shift {shift:.4f}, scale {scale:.4f}")
-    print("spread by channel:", scaled.float().std(dim=(0, 2, 3)).sort().values)
-
-
-def scaled_params(latents: Path) -> AutoencoderParams:
-    saved = torch.load(latents, weights_only=True, mmap=True)
-    return replace(PARAMS, shift_factor=saved["shift_factor"], scale_factor=saved["scale_factor"])
+    latents = encode(load_averaged(options.checkpoint), Split.open("train"), options.start, options.stop)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    torch.save(latents, options.folder / f"{options.start}.pt")
+    if options.start == 0:
+        scale = {"shift_factor": float(latents.float().mean()), "scale_factor": 1.0 / float(latents.float().std())}
+        (options.folder / "scale.json").write_text(json.dumps(scale))
+    print(f"{len(latents)} latents of {tuple(latents.shape[1:])}")
 
 
 if __name__ == "__main__":

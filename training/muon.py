@@ -44,15 +44,15 @@ class Muon(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self.step_one(parameter, group)
+                    self.step_one(parameter, parameter.grad, group)
 
-    def step_one(self, parameter: Tensor, group: dict[str, float]) -> None:
+    def step_one(self, parameter: Tensor, gradient: Tensor, group: dict[str, float]) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         momentum: Tensor = state["momentum"]
-        momentum.lerp_(parameter.grad, 1 - group["momentum"])
-        ahead = parameter.grad.lerp(momentum, group["momentum"]).flatten(1)
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(momentum, group["momentum"]).flatten(1)
         size = 0.2 * max(ahead.shape) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(orthogonal(ahead).view_as(parameter), alpha=-group["lr"] * size)

@@ -3,6 +3,8 @@
 B batch, T text tokens, L image tokens, C latent channels, h w latent positions.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from bildwerk.flux.params import ClipParams, ScheduleParams, T5Params, Transform
 from bildwerk.flux.t5 import T5Encoder
 from bildwerk.flux.transformer import Flux
 from training.tokens import CLIP_TOKENS, clip_tokenizer, t5_tokenizer, token_ids
+from training.tokens import FOLDER as TOKENIZERS
 
 Z_CHANNELS = 32
 CONTEXT = 128
@@ -59,9 +62,10 @@ def clip_params(vocab_size: int) -> ClipParams:
 class Painter(nn.Module):
     """The trained part, with its tokenizers."""
 
-    def __init__(self, flow: TransformerParams = FLOW) -> None:
+    def __init__(self, flow: TransformerParams = FLOW, tokenizers: Path = TOKENIZERS) -> None:
         super().__init__()
-        self.t5_tokenizer, self.clip_tokenizer = t5_tokenizer(), clip_tokenizer()
+        self.tokenizers = tokenizers
+        self.t5_tokenizer, self.clip_tokenizer = t5_tokenizer(tokenizers), clip_tokenizer(tokenizers)
         self.t5 = T5Encoder(t5_params(self.t5_tokenizer.tokenizer.get_vocab_size()))
         self.clip = ClipTextEncoder(clip_params(self.clip_tokenizer.tokenizer.get_vocab_size()))
         self.flow = Flux(flow)

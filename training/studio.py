@@ -15,8 +15,10 @@ from PIL import Image
 
 from bildwerk.flux import sampling
 from bildwerk.flux.autoencoder import Autoencoder
+from training.autoencoder import load_averaged
 from training.dataset import RUNS
-from training.latents import load_autoencoder, scaled_params
+from training.latents import FOLDER as LATENTS
+from training.latents import scaled_params
 from training.painter import Z_CHANNELS, Painter
 from training.tokens import T5_TOKENS
 
@@ -45,7 +47,7 @@ def as_pixels(picture: torch.Tensor) -> NDArray[np.uint8]:
 def load_studio(flow: Path, autoencoder: Path, latents: Path, text_tokens: int = T5_TOKENS) -> Studio:
     painter = Painter()
     painter.load_state_dict(torch.load(flow, weights_only=True)["averaged"])
-    return Studio(painter, load_autoencoder(autoencoder, scaled_params(latents)), text_tokens)
+    return Studio(painter, load_averaged(autoencoder, scaled_params(latents)), text_tokens)
 
 
 def tiled(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
@@ -58,8 +60,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prompts", nargs="+")
     parser.add_argument("--flow", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--autoencoder", type=Path, default=RUNS / "autoencoder.pt")
-    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--autoencoder", type=Path, default=RUNS / "decoder.pt")
+    parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--side", type=int, default=256)

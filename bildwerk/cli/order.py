@@ -15,7 +15,6 @@ from bildwerk.engine.fitting import fit
 from bildwerk.engine.request import MAX_SEED, EngineSpec, GenerateRequest
 
 MAX_PICTURES = 100
-STANDARD_INPUT = "-"
 RANDOM_SEED = -1
 
 
@@ -23,7 +22,7 @@ RANDOM_SEED = -1
 class Wishes:
     """The command line as it was typed; None where nothing was said."""
 
-    prompt: str
+    prompt: str | None
     output: Path
     size: str | None = None
     steps: int | None = None
@@ -35,10 +34,11 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What remains to be computed and written."""
+    """What remains to be computed and written, and what had to be moved to make it possible."""
 
     spec: EngineSpec
     request: GenerateRequest
+    warnings: tuple[str, ...]
     output: Path
     max_batch: int
 
@@ -58,13 +58,14 @@ def take_order(wishes: Wishes) -> Order:
     if not 1 <= wishes.n <= MAX_PICTURES:
         raise CommandError(f"number of pictures {wishes.n} is outside 1 to {MAX_PICTURES}")
     request = requested(model, wishes, format_of(wishes.output))
-    check_writable(wishes.output)
     spec = engine_spec(model, complete_folder(model))
     try:
-        fit(spec, request)
+        fitted = fit(spec, request)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return Order(spec, request, wishes.output, model.max_images)
+    order = Order(spec, fitted.request, fitted.warnings, wishes.output, model.max_images)
+    check_writable(order.path_of(request.seed))
+    return order
 
 
 def requested(model: ModelSpec, wishes: Wishes, output_format: str) -> GenerateRequest:
@@ -83,9 +84,14 @@ def requested(model: ModelSpec, wishes: Wishes, output_format: str) -> GenerateR
     )
 
 
-def read_prompt(prompt: str, limit: int) -> str:
-    """Bytes that are no text become question marks. Raises `CommandError` for more than `limit` characters."""
-    typed = sys.stdin.read() if prompt == STANDARD_INPUT else prompt
+def read_prompt(prompt: str | None, limit: int) -> str:
+    """What was typed, or piped in. Bytes that are no text become question marks.
+
+    Raises `CommandError` where there is nothing, and for more than `limit` characters.
+    """
+    if prompt is None and sys.stdin.isatty():
+        raise CommandError("say what the picture should show: bildwerk generate 'a lake at dawn'")
+    typed = sys.stdin.read() if prompt is None else prompt
     text = typed.encode(errors="replace").decode()
     if len(text) > limit:
         raise CommandError(f"the prompt has {len(text):,} characters; the limit is {limit:,}")

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import tempfile
 from pathlib import Path
 
 from bildwerk.cli.failure import CommandError
@@ -31,19 +30,21 @@ def numbered(path: Path, number: int, count: int, seed: int) -> Path:
 
 def check_writable(path: Path) -> None:
     """Ask before the work whether its result can be kept. Raises `CommandError` where it cannot."""
-    if path.is_dir():
-        raise CommandError(f"cannot write {path}: it is a folder")
-    if not path.parent.is_dir():
-        raise CommandError(f"cannot write {path}: there is no folder {path.parent}")
     try:
-        tempfile.TemporaryFile(dir=path.parent).close()
+        if path.is_dir():
+            raise CommandError(f"cannot write {path}: it is a folder")
+        if not path.parent.is_dir():
+            raise CommandError(f"cannot write {path}: there is no folder {path.parent}")
+        part = part_of(path)
+        part.touch(exist_ok=False)
+        part.unlink()
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror}") from error
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Write beside the target, sync, and rename. Raises `CommandError`; then the target is as it was before."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = part_of(path)
     try:
         with part.open("xb") as file:
             file.write(data)
@@ -55,3 +56,7 @@ def write_file(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")

@@ -14,7 +14,7 @@ An error is a line on standard error and the exit code, in both.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -24,9 +24,11 @@ from bildwerk.engine.request import GeneratedImage, GenerateRequest, Progress
 
 
 class Report(Protocol):
+    """`warn` says each sentence once, however many pictures it comes with."""
+
     def start(self, model: str, request: GenerateRequest) -> None: ...
     def progress(self, progress: Progress) -> None: ...
-    def warning(self, message: str) -> None: ...
+    def warn(self, messages: Sequence[str]) -> None: ...
     def image(self, path: Path, image: GeneratedImage) -> None: ...
     def end(self, images: int, seconds: float) -> None: ...
 
@@ -39,7 +41,22 @@ def write_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+class Said:
+    """Which sentences were said already."""
+
+    def __init__(self) -> None:
+        self._sentences: set[str] = set()
+
+    def new(self, messages: Sequence[str]) -> list[str]:
+        fresh = [message for message in messages if message not in self._sentences]
+        self._sentences.update(fresh)
+        return fresh
+
+
 class JsonReport:
+    def __init__(self) -> None:
+        self._said = Said()
+
     def start(self, model: str, request: GenerateRequest) -> None:
         write_json(
             {
@@ -57,8 +74,9 @@ class JsonReport:
     def progress(self, progress: Progress) -> None:
         write_json({"event": "progress", "stage": progress.stage, "done": progress.done, "total": progress.total})
 
-    def warning(self, message: str) -> None:
-        write_json({"event": "warning", "message": message})
+    def warn(self, messages: Sequence[str]) -> None:
+        for message in self._said.new(messages):
+            write_json({"event": "warning", "message": message})
 
     def image(self, path: Path, image: GeneratedImage) -> None:
         write_json(
@@ -81,6 +99,7 @@ class JsonReport:
 class TextReport:
     def __init__(self, bar: ProgressBar) -> None:
         self._bar = bar
+        self._said = Said()
 
     def start(self, model: str, request: GenerateRequest) -> None:
         self._bar.say(f"{model}, {request.width}x{request.height}, {request.steps} steps, seed {request.seed}")
@@ -88,8 +107,9 @@ class TextReport:
     def progress(self, progress: Progress) -> None:
         self._bar.show(progress.stage, progress.done, progress.total)
 
-    def warning(self, message: str) -> None:
-        self._bar.say(f"warning: {message}")
+    def warn(self, messages: Sequence[str]) -> None:
+        for message in self._said.new(messages):
+            self._bar.say(f"warning: {message}")
 
     def image(self, path: Path, image: GeneratedImage) -> None:
         self._bar.clear()

@@ -90,9 +90,8 @@ def denoise(
     """Euler steps from `times[0]` to `times[-1]`, yielding after each.
 
     x_t: B L 4C, txt: B T D, rotary: (T + L) D/2 2; one modulation a step and one time more (see `Flux.modulation`,
-    `timesteps`).  The latents are kept in float32; the model computes in txt's dtype.
+    `timesteps`).  The latents are summed in float32; the model computes in txt's dtype.
     """
-    x_t = x_t.float()
     for index, (t, t_next, modulation) in enumerate(zip(times[:-1], times[1:], modulations, strict=True)):
         velocity = model(x_t.to(txt.dtype), txt, rotary, modulation).float()
         x_t = x_t + (t_next - t) * velocity

@@ -5,7 +5,7 @@ Source: `transformers` (`CLIPTokenizer`, `T5Tokenizer`), whose ids these agree w
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Self
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -68,22 +68,16 @@ def parse_tokenizer(content: str) -> Tokenizer:
         raise ValueError(f"not a tokenizer.json: {error}") from error
 
 
-def clip_from_vocabulary(vocab_json: str, merges_txt: str, pad_token: str = CLIP_END) -> PromptTokenizer:
+def clip_from_vocabulary(
+    vocab_json: str, merges_txt: str, pad_token: str = CLIP_END, normalized: Collection[str] = ()
+) -> PromptTokenizer:
     """The contents of `vocab.json` and `merges.txt` -> the byte-level BPE of CLIP, lower-casing.
 
-    Raises `ValueError` where either is malformed.
+    `normalized` are the special tokens that are also found in a prompt which writes them in capitals.
+    Raises `ValueError` where either content is malformed.
     """
     vocab = _parse_vocabulary(vocab_json)
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab=vocab,
-            merges=_parse_merges(merges_txt),
-            continuing_subword_prefix="",
-            end_of_word_suffix="</w>",
-            fuse_unk=False,
-            unk_token=CLIP_END,
-        )
-    )
+    tokenizer = Tokenizer(_clip_bpe(vocab, _parse_merges(merges_txt)))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
@@ -92,8 +86,23 @@ def clip_from_vocabulary(vocab_json: str, merges_txt: str, pad_token: str = CLIP
     tokenizer.post_processor = processors.RobertaProcessing(
         (CLIP_END, vocab[CLIP_END]), (CLIP_START, vocab[CLIP_START]), trim_offsets=False, add_prefix_space=False
     )
-    tokenizer.add_special_tokens([AddedToken(token, normalized=True) for token in (CLIP_START, CLIP_END)])
+    special = [AddedToken(token, normalized=token in normalized) for token in (CLIP_START, CLIP_END)]
+    tokenizer.add_special_tokens(special)
     return PromptTokenizer(tokenizer, pad_token)
+
+
+def _clip_bpe(vocab: dict[str, int], merges: list[tuple[str, str]]) -> models.BPE:
+    try:
+        return models.BPE(
+            vocab=vocab,
+            merges=merges,
+            continuing_subword_prefix="",
+            end_of_word_suffix="</w>",
+            fuse_unk=False,
+            unk_token=CLIP_END,
+        )
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"vocab.json and merges.txt do not belong together: {error}") from error
 
 
 def _parse_vocabulary(content: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from bildwerk.weights.errors import MismatchedKeysError, WeightsError
 from bildwerk.weights.mapping import Layout
 from bildwerk.weights.read_safetensors import TensorFiles
 from bildwerk.weights.safetensors_header import shown
+from bildwerk.weights.uninitialized import Uninitialized
 
 M = TypeVar("M", bound=nn.Module)
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
@@ -30,7 +31,7 @@ def build(
 
     Raises `MismatchedKeysError` (a `WeightsError`) that lists which tensors are missing, unexpected or misshapen.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialized():
         module = make()
     wanted = module.state_dict()
     layout = choose_layout(layouts, wanted, files)
@@ -71,8 +72,12 @@ def check_tensors(layout: Layout, wanted: Mapping[str, Tensor], files: TensorFil
 
 
 def source_shapes(layout: Layout, wanted: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """What a file of an expanded layout must hold for a module of this state: the shape of each of its tensors."""
-    return {name: tuple(tensor.shape) for name, tensor in layout.export(wanted).items()}
+    """What a file of an expanded layout must hold for a module of this state: the shape of each of its tensors.
+
+    Read off one byte that poses as a whole tensor: the same operations on `meta` would load torch's compiler.
+    """
+    stand_ins = {name: torch.tensor(False).expand(tensor.shape) for name, tensor in wanted.items()}
+    return {name: tuple(tensor.shape) for name, tensor in layout.export(stand_ins).items()}
 
 
 def _check_dtypes(files: TensorFiles, needed: Mapping[str, object]) -> None:

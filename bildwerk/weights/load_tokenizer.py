@@ -24,7 +24,7 @@ def load_clip_tokenizer(folder: Path) -> tuple[PromptTokenizer, int]:
         raise WeightsError(f"{folder}: model_max_length is {max_tokens!r}, but must be a whole number of at least 2")
     if (folder / "tokenizer.json").exists():
         return _from_json(folder, pad_token), max_tokens
-    return _clip_from_vocabulary(folder, pad_token), max_tokens
+    return _clip_from_vocabulary(folder, pad_token, _normalized(settings)), max_tokens
 
 
 def load_t5_tokenizer(folder: Path) -> PromptTokenizer:
@@ -40,11 +40,11 @@ def _from_json(folder: Path, pad_token: str) -> PromptTokenizer:
         raise WeightsError(f"{folder / 'tokenizer.json'}: {error}") from error
 
 
-def _clip_from_vocabulary(folder: Path, pad_token: str) -> PromptTokenizer:
+def _clip_from_vocabulary(folder: Path, pad_token: str, normalized: frozenset[str]) -> PromptTokenizer:
     vocab = read_text(folder / "vocab.json", MAX_TOKENIZER_BYTES)
     merges = read_text(folder / "merges.txt", MAX_TOKENIZER_BYTES)
     try:
-        return clip_from_vocabulary(vocab, merges, pad_token)
+        return clip_from_vocabulary(vocab, merges, pad_token, normalized)
     except ValueError as error:
         raise WeightsError(f"{folder}: {error}") from error
 
@@ -62,3 +62,17 @@ def _pad_token(folder: Path, settings: dict[str, Any], default: str) -> str:
             return default
         case other:
             raise WeightsError(f"{folder}: pad_token is {ascii(other)[:80]}, but must be a text")
+
+
+def _normalized(settings: dict[str, Any]) -> frozenset[str]:
+    """The special tokens that are looked for after lower-casing; by default none is."""
+    match settings.get("added_tokens_decoder"):
+        case dict(added):
+            tokens = list(added.values())
+        case _:
+            tokens = [settings.get(name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")]
+    return frozenset(_content(token) for token in tokens if isinstance(token, dict) and token.get("normalized") is True)
+
+
+def _content(token: dict[str, Any]) -> str:
+    return str(token.get("content"))

@@ -55,8 +55,12 @@ def test_the_fake_engine_paints_without_torch_and_numpy() -> None:
     assert (result.stdout, result.stderr) == ("image/png\n", "")
 
 
-def test_generate_without_torch_says_what_to_install(tmp_path: Path) -> None:
-    result = bildwerk("generate", "a lake", "-o", str(tmp_path / "lake.png"))
+def test_generate_without_torch_says_what_to_install(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "black-forest-labs--flux-schnell").symlink_to(random_model)
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    result = bildwerk("generate", "a lake", "--model", "flux-schnell", "-o", str(tmp_path / "lake.png"))
     assert result.returncode == 1
     assert "pip install 'bildwerk[engine]'" in result.stderr
 

@@ -92,6 +92,20 @@ def test_missing_unexpected_and_misshapen_tensors_are_listed(folder: Path) -> No
     assert "1 missing: transformer_blocks.1.attn.to_k.bias; 1 unexpected:" in str(caught.value)
 
 
+SINGLE_FAULTS = {
+    "missing": lambda tensors: tensors.pop("x_embedder.bias"),
+    "unexpected": lambda tensors: tensors.update(additional=torch.ones(1)),
+    "misshapen": lambda tensors: tensors.update({"x_embedder.bias": torch.ones(95)}),
+}
+
+
+@pytest.mark.parametrize("kind", SINGLE_FAULTS)
+def test_each_kind_of_fault_alone_is_refused(kind: str, folder: Path) -> None:
+    change_tensors(transformer_file(folder), SINGLE_FAULTS[kind])
+    with pytest.raises(MismatchedKeysError, match=f"1 {kind}"):
+        load_transformer(folder / "transformer", torch.float32)
+
+
 def test_a_long_list_of_faults_is_cut(folder: Path) -> None:
     change_tensors(transformer_file(folder), lambda tensors: tensors.clear() or tensors.update(a=torch.ones(1)))
     with pytest.raises(MismatchedKeysError, match=r"and \d+ more") as caught:

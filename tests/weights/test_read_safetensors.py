@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
 
 from bildwerk.weights.errors import MismatchedKeysError, WeightsError
 from bildwerk.weights.read_safetensors import find_safetensors, open_index, open_safetensors
@@ -94,6 +96,29 @@ def test_every_tensor_of_a_good_file_is_read(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
+TENSORS = {"a": torch.ones(3, 2), "bb": torch.zeros(4).bfloat16()}
+GOOD = save(TENSORS, metadata={"format": "pt"})
+HEADER_BYTES = 8 + int.from_bytes(GOOD[:8], "little")
+DAMAGE = st.lists(st.tuples(st.integers(0, HEADER_BYTES - 1), st.integers(0, 255)), min_size=1, max_size=4)
+
+
+@given(damage=DAMAGE, cut=st.integers(0, len(GOOD)) | st.just(len(GOOD)))
+@settings(deadline=None, max_examples=150)
+def test_a_damaged_file_is_refused_or_harmless(
+    damage: list[tuple[int, int]], cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = bytearray(GOOD)
+    for position, value in damage:
+        content[position] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    path.write_bytes(content[:cut])
+    try:
+        loaded = open_safetensors(path).load()
+    except WeightsError:
+        return
+    assert sum(tensor.nbytes for tensor in loaded.values()) == cut - int.from_bytes(content[:8], "little") - 8
+
+
 def index(folder: Path, weight_map: object) -> Path:
     path = folder / "model.safetensors.index.json"
     path.write_text(json.dumps({"weight_map": weight_map}))
@@ -133,10 +158,24 @@ def test_an_index_without_a_map_is_refused(content: object, tmp_path: Path) -> N
         open_index(path)
 
 
-def test_an_index_that_names_other_tensors_than_its_shards_hold_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [("ac", "1 missing: 'c'; 1 unexpected: 'b'"), ("abc", "1 missing: 'c'$"), ("a", "1 unexpected: 'b'$")],
+)
+def test_an_index_that_names_other_tensors_than_its_shards_hold_is_refused(
+    named: str, reason: str, tmp_path: Path
+) -> None:
     save_file({"a": torch.ones(2), "b": torch.ones(1)}, tmp_path / "1.safetensors")
-    with pytest.raises(MismatchedKeysError, match="1 missing: 'c'; 1 unexpected: 'b'"):
-        open_index(index(tmp_path, {"a": "1.safetensors", "c": "1.safetensors"}))
+    with pytest.raises(MismatchedKeysError, match=reason):
+        open_index(index(tmp_path, dict.fromkeys(named, "1.safetensors")))
+
+
+def test_a_tensor_that_two_shards_hold_is_refused(tmp_path: Path) -> None:
+    for shard in ("1.safetensors", "2.safetensors"):
+        save_file({"a": torch.ones(2), shard: torch.ones(1)}, tmp_path / shard)
+    homes = {"a": "1.safetensors", "1.safetensors": "1.safetensors", "2.safetensors": "2.safetensors"}
+    with pytest.raises(MismatchedKeysError, match="1 unexpected: 'a'"):
+        open_index(index(tmp_path, homes))
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bildwerk.engine.request import Engine, EngineError, EngineSpec, GeneratedIm
 
 
 def generate(
-    prompt: str,
+    prompt: str | None = None,
     *,
     output: Annotated[Path, Parameter(alias="-o")] = Path("bildwerk-{seed}.png"),
     size: str | None = None,
@@ -32,7 +32,7 @@ def generate(
     Parameters
     ----------
     prompt
-        What the picture should show; - reads it from standard input.
+        What the picture should show. Without it, standard input is read.
     output
         File to write: .png, .jpg or .webp. {n} and {seed} in the name are filled in; several pictures get numbers.
     size
@@ -58,6 +58,7 @@ def generate(
     order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance))
     with open_report(json) as report:
         report.start(order.spec.id, order.request)
+        report.warn(order.warnings)
         engine = load_engine(order.spec, device, dtype, report)
         for batch in order.batches():
             make_pictures(engine, batch, order, report)
@@ -81,8 +82,7 @@ def load_engine(spec: EngineSpec, device: str | None, dtype: str | None, report:
 
 
 def make_pictures(engine: Engine, batch: GenerateRequest, order: Order, report: Report) -> None:
-    """Write each picture as soon as it is there. The pictures of one order share their warnings: said once."""
-    is_first_batch = batch.seed == order.request.seed
+    """Write each picture as soon as it is there."""
     for event in engine.generate([batch]):
         match event:
             case Progress():
@@ -90,6 +90,5 @@ def make_pictures(engine: Engine, batch: GenerateRequest, order: Order, report: 
             case GeneratedImage():
                 path = order.path_of(event.seed)
                 write_file(path, event.data)
-                for message in event.warnings if is_first_batch and event.index == 0 else ():
-                    report.warning(message)
+                report.warn(event.warnings)
                 report.image(path, event)

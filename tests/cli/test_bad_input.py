@@ -1,0 +1,199 @@
+"""What cannot be done is explained in one line with the right exit code, before the work, and leaves no half file."""
+
+import json
+import pickle
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, Outcome, start_process
+
+GENERATE = ("generate", "a lake", "--model", "flux-schnell")
+TIMEOUT = 300
+
+
+def assert_explained(outcome: Outcome, sentence: str, folder: Path) -> None:
+    assert outcome.exit_code == 1
+    assert sentence in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("bildwerk: ")
+    assert "Traceback" not in outcome.err
+    assert [path.name for path in folder.iterdir() if path.name != "models"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--size", "0"), "width 0 is outside 64 to 2048"),
+        (("--size", "17"), "width 17 is outside 64 to 2048"),
+        (("--size", "64x17"), "height 17 is outside 64 to 2048"),
+        (("--size=-1",), "size '-1' is not a width and a height in pixels"),
+        (("--size", "1e9"), "size '1e9' is not a width and a height in pixels"),
+        (("--size", "100000x100000"), "width 100000 is outside 64 to 2048"),
+        (("--size", "abc"), "size 'abc' is not a width and a height in pixels"),
+        (("--steps", "0"), "steps 0 is outside 1 to 50"),
+        (("--steps", "10000"), "steps 10000 is outside 1 to 50"),
+        (("--steps", "many"), "many"),
+        (("--seed", "4294967296"), "seed 4294967296 is outside 0 to 4294967295"),
+        (("--n", "0"), "number of pictures 0 is outside 1 to 100"),
+        (("--device", "toaster", "--size", "64"), "there is no device 'toaster' here"),
+        (("--dtype", "float8", "--size", "64"), "dtype 'float8' is not one of float32, bfloat16"),
+        (("--colour", "red"), "--colour"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_number_or_name_that_cannot_be(
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    assert_explained(bildwerk(*GENERATE, "-o", tmp_path / "lake.png", *arguments), sentence, tmp_path)
+
+
+def test_a_model_that_nobody_knows(bildwerk: Bildwerk, tmp_path: Path) -> None:
+    outcome = bildwerk("generate", "a lake", "--model", "flux-pro", "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "there is no model 'flux-pro'; there are black-forest-labs/flux-schnell, ", tmp_path)
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n"])
+def test_an_empty_prompt(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, prompt: str) -> None:
+    outcome = bildwerk("generate", prompt, "--model", "flux-schnell", "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "the prompt is empty", tmp_path)
+
+
+def test_no_prompt_at_a_terminal(bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = StringIO("never read")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    outcome = bildwerk("generate", "--model", "flux-schnell", "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "say what the picture should show", tmp_path)
+
+
+def test_a_prompt_of_a_megabyte(
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("a" * 1_000_000))
+    outcome = bildwerk("generate", "--model", "flux-schnell", "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "the prompt has 1,000,000 characters; the limit is 10,000", tmp_path)
+
+
+def test_a_model_whose_folder_is_missing(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(models_folder / SCHNELL_FOLDER)
+    outcome = bildwerk(*GENERATE, "-o", tmp_path / "lake.png")
+    assert_explained(outcome, f"the folder {models_folder / SCHNELL_FOLDER} does not exist", tmp_path)
+    assert "hf download black-forest-labs/FLUX.1-schnell" in outcome.err
+
+
+def weights(models_folder: Path) -> Path:
+    return models_folder / SCHNELL_FOLDER / "transformer" / "diffusion_pytorch_model.safetensors"
+
+
+def test_truncated_weights(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path) -> None:
+    path = weights(models_folder)
+    path.write_bytes(path.read_bytes()[:-1000])
+    outcome = bildwerk(*GENERATE, "-o", tmp_path / "lake.png")
+    assert_explained(outcome, f"{path} describes", tmp_path)
+    assert "it is cut off or padded" in outcome.err
+
+
+def test_a_pickle_under_a_safe_name(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path) -> None:
+    weights(models_folder).write_bytes(pickle.dumps({"weight": bytes(1000)}))
+    outcome = bildwerk(*GENERATE, "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "a Python pickle; such a file can run code when it is loaded", tmp_path)
+
+
+def test_weights_of_another_model(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(models_folder / SCHNELL_FOLDER / "vae" / "diffusion_pytorch_model.safetensors", weights(models_folder))
+    outcome = bildwerk(*GENERATE, "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "does not hold this model's tensors", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("gone/lake.png", "there is no folder"),
+        ("models/lake", "cannot tell the picture's format from 'lake'"),
+        ("folder.png", "it is a folder"),
+        ("x" * 300 + ".png", "File name too long"),
+        ("/proc/lake.png", "cannot write /proc/lake.png"),
+    ],
+)
+def test_a_path_that_cannot_be_written(
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, target: str, sentence: str
+) -> None:
+    (models_folder / "folder.png").mkdir()
+    path = models_folder / target if target == "folder.png" else tmp_path / target
+    assert_explained(bildwerk(*GENERATE, "--size", "64", "-o", path), sentence, tmp_path)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four pages, where this account may make one."""
+    folder = tmp_path / "models" / "disk"
+    folder.mkdir(parents=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk(bildwerk: Bildwerk, tmp_path: Path, random_model: Path, full_disk: Path, monkeypatch) -> None:
+    shutil.copytree(random_model, tmp_path / "models" / SCHNELL_FOLDER)
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path / "models"))
+    target = full_disk / "lake.png"
+    target.write_bytes(b"old")
+    outcome = bildwerk(*GENERATE, "--size", "128", "-o", target)
+    assert_explained(outcome, f"cannot write {target}: No space left on device", tmp_path)
+    assert target.read_bytes() == b"old"
+    assert list(full_disk.iterdir()) == [target]
+
+
+def test_a_file_size_limit(models_folder: Path, tmp_path: Path) -> None:
+    process = start_process(
+        *GENERATE,
+        *("--size", "128", "-o", tmp_path / "lake.png"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    out, err = process.communicate(timeout=TIMEOUT)
+    assert_explained(Outcome(process.returncode, out, err), "File too large", tmp_path)
+
+
+def test_an_interrupt_ends_with_130_and_leaves_only_whole_pictures(models_folder: Path, tmp_path: Path) -> None:
+    process = start_process(*GENERATE, "--size", "256", "--n", "100", "-o", tmp_path / "lake.png")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == "image":
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, err) == (130, "bildwerk: interrupted\n")
+    written = [path for path in tmp_path.iterdir() if path.name != "models"]
+    assert written
+    assert all(path.name.startswith("lake-") and path.read_bytes().endswith(b"IEND\xaeB`\x82") for path in written)
+
+
+def test_a_reader_that_leaves_is_no_bug(models_folder: Path) -> None:
+    process = start_process("models", "list")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=TIMEOUT)
+    assert process.stderr is not None
+    assert (process.returncode, process.stderr.read()) == (1, "")
+    process.stderr.close()
+
+
+def test_a_bug_ends_with_3_and_the_path_of_a_log(
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(models_folder))
+    monkeypatch.setattr("bildwerk.cli.order.parse_size", lambda text: 1 / 0)
+    outcome = bildwerk(*GENERATE, "--size", "64", "-o", tmp_path / "lake.png")
+    assert outcome.exit_code == 3
+    [log] = models_folder.glob("bildwerk-*.log")
+    assert outcome.err == f"bildwerk: a bug: ZeroDivisionError: division by zero. The traceback is in {log}\n"
+    assert "Traceback" in log.read_text()

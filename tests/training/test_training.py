@@ -1,0 +1,141 @@
+"""The trainings' parts: the optimizer, checkpoints, losses that fall, and an export that the engine can load."""
+
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bildwerk.engine.engine import FluxEngine
+from bildwerk.engine.request import EngineSpec
+from bildwerk.flux import sampling
+from bildwerk.flux.autoencoder import Autoencoder
+from training.autoencoder import PARAMS, picture_loss
+from training.checkpoint import Averaged, load_checkpoint, save_checkpoint, set_rate
+from training.distillation import distillation_loss
+from training.evaluate import frechet_distance, paint
+from training.export import export
+from training.flow import OUTSIDE, flow_loss
+from training.muon import optimizers, orthogonal
+from training.painter import FLOW, Painter
+from training.tokens import train
+
+pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # autocast, as in training
+SMALL = replace(FLOW, hidden_size=64, num_heads=2, depth=1, depth_single_blocks=1, axes_dim=(8, 12, 12))
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizers")
+    train(folder, count=500)
+    return folder
+
+
+def painter_of(tokenizers: Path) -> Painter:
+    torch.manual_seed(0)
+    painter = Painter(SMALL, tokenizers)
+    for parameter in painter.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return painter
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 30), (30, 4)])
+def test_an_orthogonalized_matrix_has_singular_values_of_about_one(shape: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(shape)).float())
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_muon_takes_the_hidden_matrices_and_adamw_the_rest(tokenizers: Path) -> None:
+    painter = painter_of(tokenizers)
+    muon, adamw = (sum(len(g["params"]) for g in o.param_groups) for o in optimizers(painter, OUTSIDE, 0.0))
+    assert muon + adamw == len(list(painter.parameters()))
+    assert 0 < muon < adamw
+
+
+def test_a_resumed_training_goes_on_exactly(tmp_path: Path) -> None:
+    def steps(model: nn.Module, averaged: Averaged[nn.Module], pair: list[torch.optim.Optimizer], count: int) -> None:
+        for number in range(count):
+            model.zero_grad()
+            model(torch.full((2, 6), number + 1.0)).square().sum().backward()
+            for optimizer in pair:
+                set_rate(optimizer, 0.01)
+                optimizer.step()
+            averaged.update(model)
+
+    def fresh() -> tuple[nn.Module, Averaged[nn.Module], list[torch.optim.Optimizer]]:
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 3))
+        return model, Averaged(model, 0.9), list(optimizers(model, ("1.",), 0.0))
+
+    whole, whole_average, pair = fresh()
+    steps(whole, whole_average, pair, 2)
+    save_checkpoint(tmp_path / "half.pt", 2, whole, whole_average, *pair)
+    steps(whole, whole_average, pair, 2)
+
+    resumed, resumed_average, pair = fresh()
+    assert load_checkpoint(tmp_path / "half.pt", resumed, resumed_average, *pair) == 2
+    steps(resumed, resumed_average, pair, 2)
+    for mine, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    for mine, theirs in zip(resumed_average.model.parameters(), whole_average.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_the_picture_loss_is_zero_for_the_same_picture_and_sees_a_blur() -> None:
+    picture = torch.rand(1, 3, 32, 32)
+    blurred = nn.functional.avg_pool2d(picture, 3, stride=1, padding=1)
+    assert picture_loss(picture, picture) == 0
+    assert picture_loss(blurred, picture) > 0.3
+
+
+def test_training_on_one_picture_makes_the_flow_loss_fall(tokenizers: Path) -> None:
+    painter = painter_of(tokenizers)
+    latents = torch.randn(1, 32, 4, 4).expand(8, -1, -1, -1)
+    pair = optimizers(painter, OUTSIDE, 0.0)
+    losses = []
+    for _ in range(40):
+        loss = flow_loss(painter, latents, ["a lake"] * 8, text_tokens=8)
+        painter.zero_grad()
+        loss.backward()
+        for optimizer in pair:
+            set_rate(optimizer, 5e-3)
+            optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_student_that_equals_its_teacher_is_right_when_the_teacher_takes_one_step(tokenizers: Path) -> None:
+    painter, latents = painter_of(tokenizers).eval(), torch.randn(4, 32, 4, 4)
+    prompts = ["a lake", "night", "snow", "desert"]
+    one = Namespace(steps=4, parts=1, text_tokens=8)
+    three = Namespace(steps=4, parts=3, text_tokens=8)
+    with torch.no_grad():
+        assert distillation_loss(painter, painter, latents, prompts, one) < 1e-5
+        assert distillation_loss(painter, painter, latents, prompts, three) > 1e-4
+
+
+def test_the_engine_paints_from_an_export_what_the_painter_does(tokenizers: Path, tmp_path: Path) -> None:
+    painter = painter_of(tokenizers).bfloat16().float().eval()
+    autoencoder = Autoencoder(PARAMS).bfloat16().float().eval()
+    export(tmp_path, painter, autoencoder)
+    spec = EngineSpec("tiny", tmp_path, max_text_tokens=64, size_multiple=32, dtype="float32")
+    engine = FluxEngine.load(spec, "cpu")
+    made = paint(engine, ["a lake at night"], seeds=[7], steps=2, side=64)
+    with torch.no_grad():
+        latents = painter.sample(["a lake at night"], sampling.noise(7, 32, 4, 4), 2, text_tokens=64)
+        wanted = ((autoencoder.decode(latents).clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    assert made.std() > 1
+    assert np.abs(made.astype(float) - wanted).max() <= 1
+
+
+def test_the_frechet_distance_is_zero_for_the_same_features_and_that_of_the_means_for_shifted_ones() -> None:
+    torch.manual_seed(2)
+    features = torch.randn(200, 5)
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(features + 2, features) == pytest.approx(20, abs=1e-4)
