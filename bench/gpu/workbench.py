@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,8 +11,9 @@ import torch
 from bench.gpu.networks import REAL, TINY, Networks, Shapes, networks, twin
 from bench.gpu.painter import Order, Painter
 from bench.gpu.record import Record
+from bildwerk.engine.attention_backend import Choice, fastest
 from bildwerk.engine.compile import Bucket, Compiler, allow_recompiling
-from bildwerk.engine.fast_path import Speed, accelerate, best_speed
+from bildwerk.engine.fast_path import accelerate, best_speed, decoder_shape, joint_shape
 from bildwerk.engine.precision import Precision
 
 T = TypeVar("T")
@@ -82,9 +83,19 @@ class Workbench:
 
     def _accelerated(self, precision: Precision) -> Painter:
         copy = twin(self.original)
-        attend = best_speed(copy, precision, tokens=self.tokens(self.bucket())).attend
-        accelerate(copy, Speed(precision, self.compiler, graphs=True, attend=attend))
+        best = best_speed(copy, precision, self.bucket(), self.shapes.text_tokens)
+        accelerate(copy, replace(best, compiler=self.compiler, graphs=True))
         return self.painter(copy)
+
+    def joint_attention(self) -> Choice:
+        """What the transformer attends with, for the usual picture."""
+        params, scale = self.shapes.transformer, self.shapes.autoencoder
+        shape = joint_shape(params, scale, self.bucket(), self.shapes.text_tokens)
+        return fastest(shape, self.dtype, self.device)
+
+    def decoder_attention(self) -> Choice:
+        """Likewise the decoder."""
+        return fastest(decoder_shape(self.shapes.autoencoder, self.bucket()), self.dtype, self.device)
 
     def bucket(self, batch: int = 1, part: float = 1.0) -> Bucket:
         """The usual picture; `part` of its side."""

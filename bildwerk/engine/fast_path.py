@@ -10,8 +10,8 @@ from typing import Protocol
 
 from torch import nn
 
-from bildwerk.engine import attention_backend, precision, single_buffer
-from bildwerk.engine.compile import Compiler, compile_blocks, compile_decoder
+from bildwerk.engine import attention_backend, decoder_attention, precision, single_buffer
+from bildwerk.engine.compile import Bucket, Compiler, compile_blocks, compile_decoder
 from bildwerk.engine.graphs import (
     CudaGraphs,
     GraphBackend,
@@ -24,6 +24,8 @@ from bildwerk.engine.precision import Precision
 from bildwerk.flux.attention import Attend, attention
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.clip import ClipTextEncoder
+from bildwerk.flux.params import AutoencoderParams, TransformerParams
+from bildwerk.flux.sampling import PATCH
 from bildwerk.flux.t5 import T5Encoder
 from bildwerk.flux.transformer import Flux
 
@@ -51,20 +53,47 @@ class Speed:
     compiler: Compiler | None = None
     graphs: bool = False
     attend: Attend = attention
+    attend_in_decoder: Attend = attention
 
 
-def best_speed(networks: Networks, chosen: Precision, tokens: int, batch: int = 1) -> Speed:
-    """What is fastest on the device that the networks lie on. tokens: text and image, of the usual request."""
+def best_speed(networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int) -> Speed:
+    """What is fastest on the device that the networks lie on, for requests like this one."""
     weight = networks.transformer.img_in.weight
-    choice = attention_backend.fastest(networks.transformer.params, batch, tokens, weight.dtype, weight.device)
-    compiler = Compiler() if weight.is_cuda else None
-    return Speed(chosen, compiler, graphs=weight.is_cuda, attend=choice.candidate.attend)
+    on_gpu = weight.is_cuda
+
+    def fastest(shape: tuple[int, int, int, int]) -> Attend:
+        return attention_backend.fastest(shape, weight.dtype, weight.device).candidate.attend
+
+    return Speed(
+        chosen,
+        Compiler() if on_gpu else None,
+        graphs=on_gpu,
+        attend=fastest(joint_shape(networks.transformer.params, networks.autoencoder.params, bucket, text_tokens)),
+        attend_in_decoder=fastest(decoder_shape(networks.autoencoder.params, bucket)),
+    )
+
+
+def joint_shape(
+    params: TransformerParams, scale: AutoencoderParams, bucket: Bucket, text_tokens: int
+) -> tuple[int, int, int, int]:
+    """(B, H, L, D) of the transformer's attention."""
+    patch = PATCH * scale.downscale
+    tokens = text_tokens + (bucket.height // patch) * (bucket.width // patch)
+    return bucket.batch, params.num_heads, tokens, params.head_dim
+
+
+def decoder_shape(params: AutoencoderParams, bucket: Bucket) -> tuple[int, int, int, int]:
+    """(B, 1, L, D) of the decoder's attention."""
+    positions = (bucket.height // params.downscale) * (bucket.width // params.downscale)
+    return bucket.batch, 1, positions, params.channels[-1]
 
 
 def accelerate(networks: Networks, speed: Speed) -> None:
     """Compiling and recording happen at the first call of each shape: warm up, in the gradient mode of later calls."""
     precision.use(speed.precision, networks.transformer)
     attention_backend.use(speed.attend, networks.transformer)
+    if speed.attend_in_decoder is not attention:
+        decoder_attention.use(speed.attend_in_decoder, networks.autoencoder)
     if speed.compiler is None:
         single_buffer.use(networks.transformer)
     else:

@@ -64,8 +64,10 @@ class RepeatedRuns:
     """The twin for devices without graphs: a replay runs the function again, into the same output."""
 
     def record(self, run: Callable[[], Tensor]) -> Recording:
-        output = run().clone()
-        return Recording(lambda: _overwrite(output, run), output)
+        output = run()
+        with torch.inference_mode(mode=False):
+            kept = output.clone()
+        return Recording(lambda: _overwrite(kept, run), kept)
 
 
 def _overwrite(output: Tensor, run: Callable[[], Tensor]) -> None:
@@ -105,7 +107,8 @@ class Graphed:
     def _graph_for(self, inputs: Sequence[Tensor]) -> _Graph | None:
         key = tuple((x.shape, x.dtype, x.device) for x in inputs)
         if key not in self._graphs and len(self._graphs) < self._max_graphs:
-            static = tuple(x.clone(memory_format=torch.contiguous_format) for x in inputs)
+            with torch.inference_mode(mode=False):  # so that they may be written to in any mode
+                static = tuple(x.clone(memory_format=torch.contiguous_format) for x in inputs)
             self._graphs[key] = _Graph(static, self._backend.record(lambda: self._run(*static)))
         return self._graphs.get(key)
 

@@ -60,10 +60,16 @@ def test_attention_by_matrix_products_is_attention_beyond_one_block_of_queries()
     torch.testing.assert_close(matmul_attention(q, k, v), attention(q, k, v), atol=1e-5, rtol=1e-5)
 
 
-def test_the_choice_is_remembered() -> None:
-    params = TINY.transformer
-    assert fastest(params, 1, 24, torch.float32, CPU) is fastest(params, 1, 24, torch.float32, CPU)
-    assert fastest(params, 1, 32, torch.float32, CPU) is not fastest(params, 1, 24, torch.float32, CPU)
+def test_the_choice_is_remembered_for_its_shape() -> None:
+    first = fastest(SHAPE, torch.float32, CPU)
+    assert fastest(SHAPE, torch.float32, CPU) is first
+    assert fastest((2, 3, 24, 16), torch.float32, CPU) is not first
+
+
+def test_only_a_part_of_a_long_sequence_is_checked_and_that_finds_the_fault() -> None:
+    among = [Candidate("wrong", _wrong), Candidate("right", matmul_attention)]
+    choice = choose((1, 3, 600, 8), torch.float32, among, _seconds(1.0), CPU)
+    assert choice.candidate.name == "right"
 
 
 def test_the_processor_has_candidates_that_all_work() -> None:

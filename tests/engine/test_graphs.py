@@ -101,3 +101,11 @@ def test_the_steps_of_one_prompt_outlive_those_of_the_next() -> None:
     kept = first.clone()
     graphed.modulation(times, -torch.ones(1, 32))
     torch.testing.assert_close(first, kept, atol=0, rtol=0)
+
+
+def test_what_was_recorded_for_inference_can_be_replayed_outside_of_it() -> None:
+    graphed = Graphed(_sum, RepeatedRuns())
+    with torch.inference_mode():
+        graphed(torch.ones(2), torch.ones(2))
+    with torch.no_grad():
+        assert graphed(torch.ones(2), torch.ones(2)).tolist() == [2.0, 2.0]

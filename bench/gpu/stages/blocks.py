@@ -26,8 +26,7 @@ def run(bench: Workbench) -> Numbers:
 
 def _all_ways(bench: Workbench, block_class: type[nn.Module]) -> Numbers:
     """Attention is compared under the compiler, and the other ways with what the engine chose."""
-    tokens = bench.tokens(bench.bucket())
-    chosen = attention_backend.fastest(bench.shapes.transformer, 1, tokens, bench.dtype, bench.device).candidate
+    chosen = bench.joint_attention().candidate
     compiled = _compiled(bench.compiler)
     ways: dict[str, tuple[Candidate, tuple[Apply, ...]]] = {
         "as written": (chosen, ()),

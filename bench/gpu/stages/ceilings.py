@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.gpu.record import Numbers
 from bench.gpu.timing import kernel_seconds
 from bench.gpu.workbench import Workbench
-from bildwerk.engine.attention_backend import Candidate, candidates, matmul_attention
+from bildwerk.engine.attention_backend import Candidate, candidates
 from bildwerk.engine.precision import to_float8
 
 COPIED_BYTES = 4 * 2**30
@@ -90,8 +90,7 @@ def _attention_of(bench: Workbench, shape: tuple[int, int, int, int]) -> Numbers
     operations = 4 * batch * heads * tokens**2 * head_dim
     tried: dict[str, Callable[[], object]] = {"by itself": lambda: F.scaled_dot_product_attention(q, k, v)}
     tried |= {f"only {name}": _restricted(backend, q, k, v) for name, backend in BACKENDS.items()}
-    everyone = {one.name: one for one in (*candidates(bench.device), Candidate("matmul", matmul_attention))}
-    tried |= {f"direct {one.name}": _direct(one, q, k, v) for one in everyone.values()}
+    tried |= {f"direct {one.name}": _direct(one, q, k, v) for one in candidates(bench.device)}
     return {name: _rate_and_kernel(bench, run_once, operations) for name, run_once in tried.items()}
 
 

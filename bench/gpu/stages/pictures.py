@@ -7,7 +7,7 @@ from bench.gpu.painter import STEPS, Painter
 from bench.gpu.record import Numbers
 from bench.gpu.timing import interleaved
 from bench.gpu.workbench import Workbench
-from bildwerk.engine.attention_backend import fastest
+from bildwerk.engine.attention_backend import Choice
 from bildwerk.engine.compile import Bucket
 
 
@@ -31,10 +31,12 @@ def measured(bench: Workbench, painter: Painter, bucket: Bucket) -> Numbers:
 
 def attention_chosen(bench: Workbench) -> Numbers:
     """What the engine attends with at the usual size, and what each candidate came to."""
-    tokens = bench.tokens(bench.bucket())
-    choice = fastest(bench.shapes.transformer, 1, tokens, bench.dtype, bench.device)
-    tried: Numbers = {trial.candidate.name: trial.seconds or trial.refusal for trial in choice.trials}
-    return {"chosen": choice.candidate.name, "seconds or refusal": tried}
+    return {"joint": _tried(bench.joint_attention()), "decoder": _tried(bench.decoder_attention())}
+
+
+def _tried(choice: Choice) -> Numbers:
+    seconds: Numbers = {trial.candidate.name: trial.seconds or trial.refusal for trial in choice.trials}
+    return {"chosen": choice.candidate.name, "seconds or refusal": seconds}
 
 
 def profile(bench: Workbench, painter: Painter, name: str) -> str:

@@ -9,7 +9,7 @@ from bench.gpu.networks import Networks, Shapes, twin
 from bench.gpu.record import Number, Numbers
 from bench.gpu.timing import interleaved, seconds_of
 from bench.gpu.workbench import Workbench
-from bildwerk.engine import attention_backend, placement, single_buffer
+from bildwerk.engine import attention_backend, decoder_attention, placement, single_buffer
 from bildwerk.engine.placement import GIB, ModelShapes, Plan
 from bildwerk.engine.streaming import place
 
@@ -69,9 +69,8 @@ def _painted(bench: Workbench, in_host: Networks, plan: Plan) -> Numbers:
     peak, networks = _Peak(bench.device), twin(in_host)
     placing = seconds_of(lambda: place(networks, plan, bench.device), bench.device)
     single_buffer.use(networks.transformer)
-    tokens = bench.tokens(bench.bucket())
-    choice = attention_backend.fastest(bench.shapes.transformer, 1, tokens, bench.dtype, bench.device)
-    attention_backend.use(choice.candidate.attend, networks.transformer)
+    attention_backend.use(bench.joint_attention().candidate.attend, networks.transformer)
+    decoder_attention.use(bench.decoder_attention().candidate.attend, networks.autoencoder)
     painter, order = bench.painter(networks), bench.order(bench.bucket())
     timing = interleaved({"": lambda: painter.paint(order)}, ROUNDS, bench.device, warm_ups=1)[""]
     planned = placement.footprint(plan, model_shapes(bench.shapes), height=order.height, width=order.width)
