@@ -11,12 +11,14 @@ from bildwerk.engine.compile import Bucket, Compilations, warm_up
 SIZES = ((1.0, 1.0), (0.5, 0.5), (0.75, 1.0), (1.0, 0.75))
 """Parts of the usual side: height, width."""
 PICTURES = 60
-TINY_PICTURES = 12
+TINY_SIZES, TINY_PICTURES = SIZES[:2], 8
 
 
 def run(bench: Workbench) -> Numbers:
     side, painter = bench.shapes.side, bench.fast()
-    buckets = [Bucket(1, int(side * height), int(side * width)) for height, width in SIZES]
+    buckets = [
+        Bucket(1, int(side * height), int(side * width)) for height, width in (TINY_SIZES if bench.tiny else SIZES)
+    ]
     told: list[str] = []
     warm = seconds_of(
         lambda: warm_up(
@@ -24,7 +26,7 @@ def run(bench: Workbench) -> Numbers:
         ),
         bench.device,
     )
-    count = PICTURES if bench.device.type == "cuda" else TINY_PICTURES
+    count = TINY_PICTURES if bench.tiny else PICTURES
     asked = random.Random(0).choices(buckets, k=count)
     with Compilations() as compiled:
         taken = [(bucket, _seconds(bench, bucket)) for bucket in asked]
