@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--text-tokens", type=int, required=True)
     arguments = parser.parse_args()
 
-    pipeline = FluxPipeline.from_pretrained(arguments.folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = FluxPipeline.from_pretrained(arguments.folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     picture = pipeline(
         arguments.prompt,

@@ -145,6 +145,7 @@ def write_weights(path: Path, module: nn.Module, layout: Layout) -> None:
     state: dict[str, Tensor] = layout.export(module.state_dict())
     tensors = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in state.items()}
     save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library writes for the owner alone
 
 
 def write_models(folder: Path, painter: Painter, autoencoder: Autoencoder) -> None:

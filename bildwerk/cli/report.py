@@ -53,6 +53,10 @@ class Said:
         return fresh
 
 
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 class JsonReport:
     def __init__(self) -> None:
         self._said = Said()
@@ -102,7 +106,8 @@ class TextReport:
         self._said = Said()
 
     def start(self, model: str, request: GenerateRequest) -> None:
-        self._bar.say(f"{model}, {request.width}x{request.height}, {request.steps} steps, seed {request.seed}")
+        size, steps = f"{request.width}x{request.height}", counted(request.steps, "step")
+        self._bar.say(f"{model}, {size}, {steps}, seed {request.seed}")
 
     def progress(self, progress: Progress) -> None:
         self._bar.show(progress.stage, progress.done, progress.total)
@@ -117,7 +122,7 @@ class TextReport:
 
     def end(self, images: int, seconds: float) -> None:
         self._bar.clear()
-        print(f"{images} picture{'s' if images != 1 else ''} in {seconds:.1f} s", flush=True)
+        print(f"{counted(images, 'picture')} in {seconds:.1f} s", flush=True)
 
 
 @contextmanager
