@@ -4,74 +4,20 @@ Each unit's weights are one run of bytes in page-locked memory, so that a visit 
 slots take turns: while the block in one computes, the other is filled.  The slots are the only device memory taken.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from bildwerk.engine import precision
+from bildwerk.engine.copies import Copies, CudaCopies, MakeCopies, PlainCopies
 from bildwerk.engine.fast_path import Networks
 from bildwerk.engine.placement import SLOTS, Plan
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
 from bildwerk.flux.t5 import Block as T5Block
 
 ALIGNMENT = 256
-
-
-class Copies(Protocol):
-    """Moves bytes into a slot beside the computation; the slots are known by number."""
-
-    def begin(self, slot: int, target: Tensor, source: Tensor) -> None:
-        """Copy, once what last used the slot is done."""
-
-    def wait(self, slot: int) -> None:
-        """What is computed from now on finds the slot filled."""
-
-    def release(self, slot: int) -> None:
-        """What was computed until now is the last to need the slot's content."""
-
-
-class CudaCopies:
-    """On a stream of its own; the host waits for nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
-        self._filled: dict[int, torch.cuda.Event] = {}
-        self._free: dict[int, torch.cuda.Event] = {}
-
-    def begin(self, slot: int, target: Tensor, source: Tensor) -> None:
-        if slot in self._free:
-            self._stream.wait_event(self._free[slot])
-        with torch.cuda.stream(self._stream):
-            target.copy_(source, non_blocking=True)
-            self._filled[slot] = self._stream.record_event()
-
-    def wait(self, slot: int) -> None:
-        torch.cuda.current_stream().wait_event(self._filled[slot])
-
-    def release(self, slot: int) -> None:
-        self._free[slot] = torch.cuda.current_stream().record_event()
-
-
-class PlainCopies:
-    """The twin for devices without streams: a copy is done when it has begun."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def begin(self, slot: int, target: Tensor, source: Tensor) -> None:  # noqa: ARG002
-        target.copy_(source)
-
-    def wait(self, slot: int) -> None:
-        pass
-
-    def release(self, slot: int) -> None:
-        pass
-
-
-MakeCopies = Callable[[torch.device], Copies]
 
 
 @dataclass(frozen=True, slots=True)

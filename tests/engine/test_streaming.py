@@ -4,9 +4,10 @@ from torch import Tensor, nn
 
 from bench.gpu.networks import TINY, Networks, networks, twin
 from bildwerk.engine.compile import Compilations, Compiler, compile_blocks
+from bildwerk.engine.copies import PlainCopies
 from bildwerk.engine.placement import PLANS, Plan
 from bildwerk.engine.precision import Precision
-from bildwerk.engine.streaming import PlainCopies, Streamed, place
+from bildwerk.engine.streaming import Streamed, place
 from tests.engine.velocity import inputs, relative_error, velocity
 
 CPU = torch.device("cpu")
