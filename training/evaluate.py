@@ -3,7 +3,8 @@
     python -m training.evaluate --prompts 64
 
 Adherence is the share of prompts that ask for a thing in whose pictures the judge finds it (so what is not there is not
-counted as found); the Fréchet distance compares the judge's features of made and of rendered pictures. N pictures, H W pixels, F features.
+counted as found); the Fréchet distance compares the judge's features of made and of rendered pictures.
+N pictures, H W pixels, F features.
 """
 
 import argparse
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bildwerk.engine.engine import FluxEngine
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest
 from training.captions import full_caption
 from training.dataset import RUNS, Split
