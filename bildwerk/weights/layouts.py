@@ -126,9 +126,10 @@ def t5_layouts() -> tuple[Layout, ...]:
 
 
 def clip_layouts() -> tuple[Layout, ...]:
-    """Files written before transformers 5 have a prefix; old ones also hold a constant."""
-    position_ids = "embeddings.position_ids"
+    """Files written before transformers 5 have a prefix; old ones also hold a constant, and files of the whole CLIP
+    what brings text and pictures together."""
+    position_ids, of_pictures = "embeddings.position_ids", {"logit_scale", "text_projection.weight"}
     return (
-        Layout("transformers", (SAME_NAME,), frozenset({f"text_model.{position_ids}"})),
-        Layout("transformers, no prefix", (Row("text_model.@", ("@",)),), frozenset({position_ids})),
+        Layout("transformers", (SAME_NAME,), frozenset({f"text_model.{position_ids}", *of_pictures})),
+        Layout("transformers, no prefix", (Row("text_model.@", ("@",)),), frozenset({position_ids, *of_pictures})),
     )

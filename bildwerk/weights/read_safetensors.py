@@ -5,7 +5,7 @@ The files may come from anywhere. Only regular files inside the folder are opene
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -36,15 +36,20 @@ class TensorFiles:
     def dtypes(self) -> dict[str, str]:
         return {name: entry.dtype for held in self.entries.values() for name, entry in held.items()}
 
-    def load(self) -> dict[str, Tensor]:
-        """All tensors, on the CPU, in the files' own dtypes. They lie in the mapped files until written to."""
-        return {name: tensor for path in self.entries for name, tensor in _map(path).items()}
+    def load(self, names: Collection[str]) -> dict[str, Tensor]:
+        """These tensors, on the CPU, in the files' own dtypes. They lie in the mapped files until written to."""
+        wanted = set(names)
+        return {
+            name: tensor
+            for path, held in self.entries.items()
+            for name, tensor in _map(path, held.keys() & wanted).items()
+        }
 
 
-def _map(path: Path) -> dict[str, Tensor]:
+def _map(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} cannot be mapped: {error}") from error
 
