@@ -3,18 +3,23 @@
 The layout of diffusers comes first: the published folders of FLUX hold the same weights once more as single files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bildwerk.weights.config_file import ConfigFile
 from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.read_gguf import open_gguf
 from bildwerk.weights.read_safetensors import find_safetensors, open_safetensors
 from bildwerk.weights.scaled_fp8 import ScaledFp8
 from bildwerk.weights.sections import Component, sections
 from bildwerk.weights.tensor_source import TensorSource
 
-READERS = {".safetensors": open_safetensors, ".sft": open_safetensors}
+READERS: dict[str, Callable[[Path], TensorSource]] = {
+    ".safetensors": open_safetensors,
+    ".sft": open_safetensors,
+    ".gguf": open_gguf,
+}
 UNSAFE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"})
 MAX_FILES = 1000
 
