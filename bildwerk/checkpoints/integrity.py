@@ -1,7 +1,8 @@
 """Is a model folder complete? Read from names, sizes and headers alone, in milliseconds, without torch.
 
-The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. A safetensors
-file says in its header where its data end, so that a truncated download shows without reading the data.
+The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. Or weights
+lie in single files beside the tokenizers' folders; which components those hold is found out when they are loaded.
+A safetensors file says in its header where its data end, so that a truncated download shows without reading the data.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from bildwerk.weights.safetensors_header import read_header
 
 INDEX = "model_index.json"
 MAX_INDEX_BYTES = 16 * 2**20
+TOKENIZERS = ["tokenizer", "tokenizer_2"]
+SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
+SINGLE_FILE_SUFFIXES = SAFETENSORS_SUFFIXES | {".gguf"}
 WITHOUT_WEIGHTS = frozenset({"scheduler", "tokenizer", "tokenizer_2", "feature_extractor"})
 
 
@@ -27,11 +31,19 @@ def problems(folder: Path) -> list[str]:
 
 
 def _component_problems(folder: Path) -> Iterator[str]:
-    for name in _component_names(folder / INDEX):
-        if not (folder / name).is_dir():
+    singles = sorted(path for path in folder.iterdir() if path.suffix.lower() in SINGLE_FILE_SUFFIXES)
+    has_index = (folder / INDEX).exists() or not singles
+    names = _component_names(folder / INDEX) if has_index else TOKENIZERS
+    missing = [name for name in names if not (folder / name).is_dir()]
+    for name in names:
+        if name in missing and (name in WITHOUT_WEIGHTS or not singles):
             yield f"the folder {folder / name} is missing"
-        elif name not in WITHOUT_WEIGHTS:
+        elif name not in missing and name not in WITHOUT_WEIGHTS:
             yield from _weight_problems(folder / name)
+    if not has_index or not WITHOUT_WEIGHTS.issuperset(missing):
+        for path in singles:
+            if path.suffix.lower() in SAFETENSORS_SUFFIXES:
+                yield from _file_problems(path)
 
 
 def _component_names(index: Path) -> list[str]:

@@ -67,7 +67,7 @@ def decode_q5_k(blocks: Tensor) -> Tensor:
     sub_block = torch.arange(SUB_BLOCKS, dtype=torch.uint8, device=blocks.device).unsqueeze(-1)
     fifth = (blocks[:, None, 16:48] >> sub_block) & 1
     values = _sub_block_nibbles(blocks[:, 48:]) | (fifth << 4)
-    return (scale * values.float() - minimum).flatten(1)
+    return torch.sub(scale * values.float(), minimum).flatten(1)
 
 
 def decode_q6_k(blocks: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def decode_q6_k(blocks: Tensor) -> Tensor:
     high = (blocks[:, 128:192].unflatten(-1, (2, 1, 32)) >> shift) & 3
     values = (low | (high << 4)).flatten(1).float() - 32
     scale = _half(blocks[:, 208:210]) * blocks[:, 192:208].view(torch.int8).float()
-    return (scale.unsqueeze(-1) * values.reshape(-1, 16, 16)).flatten(1)
+    return torch.mul(scale.unsqueeze(-1), values.reshape(-1, 16, 16)).flatten(1)
 
 
 GGUF_ENCODINGS = {

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from bildwerk.flux.transformer import Flux
 from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.lora_metadata import read_alpha
 from bildwerk.weights.lora_names import LoraKey, Slot, parse_key, slots
 from bildwerk.weights.packed import PackedTensor
 from bildwerk.weights.quantized_linear import QuantizedLinear
@@ -59,6 +60,7 @@ def load_lora(path: Path, model: Flux, dtype: torch.dtype, device: torch.device 
     parts = _parts(files)
     known = slots(model.params, [name for name, child in model.named_modules() if isinstance(child, LINEAR)])
     loaded = files.load(files.shapes())
+    usual_alpha = read_alpha(path)
     patches: dict[str, list[Patch]] = defaultdict(list)
     for owner, keys in parts.items():
         if owner not in known:
@@ -66,7 +68,7 @@ def load_lora(path: Path, model: Flux, dtype: torch.dtype, device: torch.device 
                 f"{path} is not for this model: it changes {shown(owner)}, which this model does not have"
             )
         slot = known[owner]
-        patch = _patch(path, owner, slot, {part: loaded[name] for part, name in keys.items()})
+        patch = _patch(path, owner, slot, {part: loaded[name] for part, name in keys.items()}, usual_alpha)
         _check_fits(path, owner, patch, model.get_submodule(slot.module), slot)
         patches[slot.module].append(replace(patch, down=patch.down.to(device, dtype), up=patch.up.to(device, dtype)))
     return Lora(path, {module: tuple(held) for module, held in patches.items()})
@@ -92,7 +94,9 @@ def _parts(files: TensorSource) -> dict[str, dict[LoraKey, str]]:
     return parts
 
 
-def _patch(path: Path, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor | PackedTensor]) -> Patch:
+def _patch(
+    path: Path, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor | PackedTensor], usual_alpha: float | None
+) -> Patch:
     down, up = (tensors.get(part) for part in (LoraKey.DOWN, LoraKey.UP))
     if not isinstance(down, Tensor) or not isinstance(up, Tensor):
         raise WeightsError(f"{path} changes {shown(owner)} by half: one of its two matrices is missing")
@@ -100,14 +104,15 @@ def _patch(path: Path, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor 
         raise WeightsError(
             f"{path} changes {shown(owner)} by matrices that do not fit together: {list(up.shape)} x {list(down.shape)}"
         )
-    scale = _alpha(path, owner, tensors.get(LoraKey.ALPHA), rank=len(down)) / len(down)
+    rank = len(down)
+    scale = _alpha(path, owner, tensors.get(LoraKey.ALPHA), usual_alpha or rank) / rank
     return Patch(slot.begin, down.float(), slot.rearrange(up.float() * scale))
 
 
-def _alpha(path: Path, owner: str, alpha: Tensor | PackedTensor | None, rank: int) -> float:
-    """A file without it has it included in its matrices."""
+def _alpha(path: Path, owner: str, alpha: Tensor | PackedTensor | None, usual: float) -> float:
+    """A file that says nothing has it included in its matrices: it is the rank, then."""
     if alpha is None:
-        return float(rank)
+        return usual
     if not isinstance(alpha, Tensor) or alpha.numel() != 1 or not bool(alpha.isfinite().all()):
         raise WeightsError(f"{path} gives {shown(owner)} an alpha that is not one finite number")
     return float(alpha)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bildwerk.flux.transformer import Flux
@@ -114,6 +115,37 @@ def test_velocity_is_that_of_the_merged_weights(
         assert relative_error(velocity(flux), expected) <= 2e-6
     assert relative_error(expected, plain) > 0.1
     assert torch.equal(velocity(flux), plain)
+
+
+def with_metadata(path: Path, settings: str) -> Path:
+    save_file(load_file(path), path, metadata={"lora_adapter_metadata": settings})
+    return path
+
+
+def test_the_alpha_in_the_header_counts(flux: Flux, tmp_path: Path) -> None:
+    owners, named = NAMINGS["diffusers"]
+    parts = matrices(flux, owners, seed=1)
+    path = with_metadata(lora_file(tmp_path / "a.safetensors", parts, named), '{"transformer.lora_alpha": 2}')
+    with applied(flux, [(load_lora(path, flux, torch.float32), 1.0)]):
+        assert relative_error(velocity(flux), velocity(merged(flux, owners, [(parts, ALPHA / RANK)]))) <= 2e-6
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ('{"transformer.use_dora": true}', "use_dora, which is not implemented"),
+        ('{"transformer.alpha_pattern": {"a": 1}}', "alpha_pattern, which is not implemented"),
+        ('{"transformer.lora_alpha": "2"}', "finite number other than 0"),
+        ('{"transformer.lora_alpha": NaN}', "finite number other than 0"),
+        ("[]", "no JSON object"),
+        ("[[[", "cannot be read"),
+    ],
+)
+def test_metadata_that_cannot_be_honored_is_refused(settings: str, reason: str, flux: Flux, tmp_path: Path) -> None:
+    owners, named = NAMINGS["diffusers"]
+    path = with_metadata(lora_file(tmp_path / "a.safetensors", matrices(flux, owners, 1), named), settings)
+    with pytest.raises(WeightsError, match=reason):
+        load_lora(path, flux, torch.float32)
 
 
 def two_loras(flux: Flux, folder: Path) -> tuple[Lora, Lora]:
