@@ -48,9 +48,9 @@ def load_components(
     Raises `WeightsError` for whatever is wrong with it.
     """
     target = Target(dtype, device, keeps_packed)
+    places = find_places(folder)
     clip_tokenizer, max_clip_tokens = load_clip_tokenizer(folder / "tokenizer")
     t5_tokenizer = load_t5_tokenizer(folder / "tokenizer_2")
-    places = find_places(folder)
     clip = build_clip(places[Component.CLIP], target)
     transformer = build_transformer(places[Component.TRANSFORMER], target)
     return Components(

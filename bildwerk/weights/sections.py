@@ -15,12 +15,12 @@ from bildwerk.weights.tensor_source import Section, TensorSource
 
 
 class Component(StrEnum):
-    """What of a model has weights, by the name of its folder in the layout of diffusers."""
+    """What of a model has weights, by the name of its folder in the layout of diffusers, in the order of its use."""
 
-    TRANSFORMER = "transformer"
-    AUTOENCODER = "vae"
     CLIP = "text_encoder"
     T5 = "text_encoder_2"
+    TRANSFORMER = "transformer"
+    AUTOENCODER = "vae"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from tests.weights.published import velocity
 QUANTIZED = [Type.Q8_0, Type.Q4_0, Type.Q4_K, Type.Q5_K, Type.Q6_K]
 HALVES = {Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208]}
 """At which bytes of a block the halves lie that all its values are multiplied by."""
-ROUNDING_BARS = {Type.Q8_0: 0.03, Type.Q4_0: 0.4}
+ROUNDING_BARS = {Type.Q8_0: 0.015, Type.Q4_0: 0.2}
 
 
 def random_blocks(kind: Type, rows: int, width: int, seed: int = 0) -> np.ndarray:
