@@ -2,11 +2,19 @@
 
 import sys
 
-from bildwerk.cli.main import main
+INTERRUPTED = 130
 
 
 def run() -> None:
-    sys.exit(main(sys.argv[1:]))
+    """The import takes long enough to be interrupted, so it stands where that is explained."""
+    try:
+        from bildwerk.cli.main import main
+
+        exit_code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("bildwerk: interrupted", file=sys.stderr)  # noqa: T201
+        exit_code = INTERRUPTED
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

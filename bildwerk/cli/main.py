@@ -1,5 +1,6 @@
 """The command line: the table of commands, and the one place where an exception becomes an exit code."""
 
+import io
 import os
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from bildwerk.cli.failure import CommandError, ExitCode
+from bildwerk.cli.machine import package_version
 from bildwerk.domain.errors import BildwerkError
 
 COMMANDS = {
@@ -41,6 +43,7 @@ def build_app() -> App:
 
 def main(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code. Everything that goes wrong is explained on standard error."""
+    prepare_streams()
     try:
         result = build_app()(list(tokens), exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -51,31 +54,65 @@ def main(tokens: Sequence[str]) -> int:
         print("bildwerk: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        return reader_left()
+        discard_output()
+        return ExitCode.EXPECTED
+    except OSError as error:
+        return output_lost(error) if is_output_broken() else report_bug(error)
     except Exception as error:
         return report_bug(error)
+
+
+def prepare_streams() -> None:
+    """A closed stream is an empty one, and no text is refused for its encoding: what has no place in it is escaped."""
+    sys.stdin, sys.stdout, sys.stderr = (stream or nothing() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def nothing() -> io.TextIOWrapper:
+    return Path(os.devnull).open("r+", encoding="utf-8")
 
 
 def explain(error: Exception) -> int:
     sentence = " ".join(str(error).split())
     print(f"bildwerk: {sentence}", file=sys.stderr)
+    if is_output_broken():
+        discard_output()
     return ExitCode.EXPECTED
 
 
-def reader_left() -> int:
-    """`bildwerk models list | head -1`: nobody reads on, so there is nobody to explain to."""
+def discard_output() -> None:
+    """`bildwerk models list | head -1`: nobody reads on, and Python must not fail once more when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_output_broken() -> bool:
+    """Text that could not be written may still be waiting, and fails again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def output_lost(error: OSError) -> int:
+    discard_output()
+    print(f"bildwerk: cannot write to standard output: {error.strerror}", file=sys.stderr)
     return ExitCode.EXPECTED
 
 
 def report_bug(error: Exception) -> int:
-    log = write_log(error)
-    print(f"bildwerk: a bug: {type(error).__name__}: {error}. The traceback is in {log}", file=sys.stderr)
+    try:
+        where = f"The traceback is in {write_log(error)}"
+    except Exception as failure:
+        where = f"The traceback could not be kept: {failure}"
+    print(f"bildwerk: a bug: {type(error).__name__}: {error}. {where}", file=sys.stderr)
     return ExitCode.BUG
 
 
 def write_log(error: Exception) -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="bildwerk-", suffix=".log", delete=False, encoding="utf-8") as file:
-        file.write(f"bildwerk {version('bildwerk')}, Python {sys.version}\n")
+        file.write(f"bildwerk {package_version('bildwerk')}, Python {sys.version}\n")
         file.write("".join(traceback.format_exception(error)))
     return Path(file.name)

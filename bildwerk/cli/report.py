@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from bildwerk.cli.failure import CommandError
 from bildwerk.cli.progress_bar import ProgressBar
 from bildwerk.engine.request import GeneratedImage, GenerateRequest, Progress
 
@@ -38,7 +39,17 @@ def wants_json(asked: bool | None, stdout: TextIO) -> bool:
 
 
 def write_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    write_line(json.dumps(value))
+
+
+def write_line(line: str) -> None:
+    """To standard output. Raises `CommandError` where it takes no more, and `BrokenPipeError` where nobody reads on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"cannot write to standard output: {error.strerror}") from error
 
 
 class Said:
@@ -118,11 +129,11 @@ class TextReport:
 
     def image(self, path: Path, image: GeneratedImage) -> None:
         self._bar.clear()
-        print(f"{path}  {image.width}x{image.height}  seed {image.seed}", flush=True)
+        write_line(f"{path}  {image.width}x{image.height}  seed {image.seed}")
 
     def end(self, images: int, seconds: float) -> None:
         self._bar.clear()
-        print(f"{counted(images, 'picture')} in {seconds:.1f} s", flush=True)
+        write_line(f"{counted(images, 'picture')} in {seconds:.1f} s")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What cannot be done is explained in one line with the right exit code, before the work, and leaves no half file."""
 
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from io import StringIO
 from pathlib import Path
 
@@ -256,6 +258,94 @@ def test_a_reader_that_leaves_is_no_bug(models_folder: Path) -> None:
     assert process.stderr is not None
     assert (process.returncode, process.stderr.read()) == (1, "")
     process.stderr.close()
+
+
+def run_in_shell(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """`$0` in the command is bildwerk."""
+    program = f"{sys.executable} -m bildwerk"
+    return subprocess.run(
+        ["sh", "-c", command.replace("$0", program)],
+        capture_output=True,
+        timeout=TIMEOUT,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "command", ["$0 models list > /dev/full", "$0 models show flux-tiny --no-json > /dev/full", "$0 --help > /dev/full"]
+)
+def test_output_that_cannot_be_written_is_no_bug(command: str) -> None:
+    done = run_in_shell(command, PYTHONUNBUFFERED="")
+    assert done.stderr == b"bildwerk: cannot write to standard output: No space left on device\n"
+    assert done.returncode == 1
+
+
+def test_closed_streams_are_empty_ones(tmp_path: Path) -> None:
+    assert run_in_shell("$0 models list >&-").returncode == 0
+    done = run_in_shell(f"$0 generate --size 64 -o {tmp_path / 'lake.png'} <&-")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"bildwerk: the prompt is empty")
+
+
+def test_what_the_encoding_lacks_is_escaped(models_folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m\u00fchle.png"
+    command = f"$0 generate lake --model flux-schnell --size 64 --steps 1 --no-json -o {target}"
+    done = run_in_shell(command, PYTHONIOENCODING="ascii", PYTHONUTF8="1")
+    assert (done.returncode, target.is_file()) == (0, True), done.stderr
+    assert b"m\\xfchle.png  64x64" in done.stdout
+
+
+def test_piped_bytes_that_are_no_text_become_question_marks(models_folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "lake.png"
+    command = f"printf 'a \\377 lake' | $0 generate --model flux-schnell --size 64 --steps 1 -o {target}"
+    done = run_in_shell(command, PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["prompt"] == "a \ufffd lake"
+
+
+def test_an_interrupt_while_the_program_is_imported_ends_with_130() -> None:
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "bildwerk.cli.main":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from bildwerk.__main__ import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "bildwerk: interrupted\n")
+
+
+@pytest.mark.parametrize("broken", ["tempfile.NamedTemporaryFile", "bildwerk.cli.main.write_log"])
+def test_a_bug_whose_log_cannot_be_kept_still_ends_with_3(
+    bildwerk: Bildwerk, models_folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(broken, refuse)
+    monkeypatch.setattr("bildwerk.cli.order.parse_size", lambda text: 1 / 0)
+    outcome = bildwerk(*GENERATE, "--size", "64", "-o", models_folder / "lake.png")
+    assert outcome.exit_code == 3
+    assert "ZeroDivisionError: division by zero. The traceback could not be kept" in outcome.err
+
+
+def test_a_bug_without_the_metadata_of_the_package_still_ends_with_3(
+    bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("bildwerk.cli.main.version", missing)
+    monkeypatch.setattr("bildwerk.cli.machine.version", missing)
+    outcome = bildwerk("models", "list")
+    assert outcome.exit_code == 3
+    assert "a bug: PackageNotFoundError" in outcome.err
+    assert list(tmp_path.glob("bildwerk-*.log"))
 
 
 def test_a_bug_ends_with_3_and_the_path_of_a_log(

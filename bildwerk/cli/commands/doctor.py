@@ -7,7 +7,7 @@ from typing import Any
 from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.machine import ENGINE_PACKAGES, Machine, package_version, read_devices, read_machine
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json
+from bildwerk.cli.report import wants_json, write_json, write_line
 from bildwerk.domain.catalog import load_catalog
 
 
@@ -56,7 +56,7 @@ def doctor(*, json: bool | None = None) -> int:
         write_json(as_json(diagnosis))
     else:
         for line in as_text(diagnosis):
-            print(line)
+            write_line(line)
     return ExitCode.OK if diagnosis.can_make_pictures else ExitCode.EXPECTED
 
 

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from bildwerk.cli.model_files import named_model
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json
+from bildwerk.cli.report import wants_json, write_json, write_line
 from bildwerk.domain.catalog import load_catalog
 
 models = App(name="models", help="The models that can be asked for.")
@@ -28,7 +28,7 @@ def list_models(*, json: bool | None = None) -> None:
         return
     for state in states:
         readiness = "ready" if state.is_ready else "files missing"
-        print(f"{state.model.id:32} {readiness:14} {state.model.display_name}")
+        write_line(f"{state.model.id:32} {readiness:14} {state.model.display_name}")
 
 
 @models.command
@@ -47,7 +47,7 @@ def show(model: str, *, json: bool | None = None) -> None:
         write_json(state.as_json())
         return
     for name, value in facts(state):
-        print(f"{name:16} {value}")
+        write_line(f"{name:16} {value}")
 
 
 def facts(state: ModelState) -> list[tuple[str, object]]:
