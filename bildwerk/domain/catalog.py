@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 CATALOG_FOLDER = Path(__file__).with_suffix("")
 
@@ -66,7 +67,8 @@ Catalog = Mapping[str, ModelSpec]
 def load_catalog(folder: Path = CATALOG_FOLDER) -> Catalog:
     """Read every spec in `folder`, by id.
 
-    Raises `ValueError` that names the file for a spec with missing, unknown or clashing entries.
+    Raises `ValueError` that names the file for a spec that is not TOML, or has missing, unknown, mistyped or clashing
+    entries.
     """
     specs = [read_spec(path) for path in sorted(folder.glob("*.toml"))]
     names = [name for spec in specs for name in (spec.id, spec.short_name)]
@@ -77,11 +79,23 @@ def load_catalog(folder: Path = CATALOG_FOLDER) -> Catalog:
 
 
 def read_spec(path: Path) -> ModelSpec:
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
-        return ModelSpec(**{**table, "engine": EngineNumbers(**table.get("engine", {}))})
-    except TypeError as error:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        numbers = EngineNumbers(**table.get("engine", {}))
+        spec = ModelSpec(**{**table, "engine": numbers})
+        check_types(spec)
+        check_types(numbers)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a model spec: {error}") from error
+    return spec
+
+
+def check_types(spec: ModelSpec | EngineNumbers) -> None:
+    """Raises `TypeError` that names the entry. True and false are no numbers, though Python has them so."""
+    for name, kind in get_type_hints(type(spec)).items():
+        value = getattr(spec, name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"{name} is {value!r}, but must be of type {getattr(kind, '__name__', kind)}")
 
 
 def find_model(catalog: Catalog, name: str) -> ModelSpec | None:

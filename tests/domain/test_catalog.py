@@ -44,6 +44,24 @@ def test_a_spec_with_an_unknown_or_missing_entry_is_refused_by_file(tmp_path: Pa
         load_catalog(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("max_steps = 4", "max_steps = ", "Invalid value"),
+        ("max_steps = 4", 'max_steps = "4"', "max_steps is '4', but must be of type int"),
+        ("max_steps = 4", "max_steps = true", "max_steps is True, but must be of type int"),
+        ("max_steps = 4", "max_steps = 4\nmax_native_pixels = 2.5", r"max_native_pixels is 2\.5, but .* int \| None"),
+        ("embedded = false", "embedded = 0", "embedded is 0, but must be of type bool"),
+        ("price_per_image = 3_000", "price_per_image = 0.003", r"price_per_image is 0\.003"),
+        ("[engine]", "[[engine]]", "mapping"),
+    ],
+)
+def test_a_malformed_spec_is_refused_by_file(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    (tmp_path / "a.toml").write_text(SCHNELL.replace(old, new))
+    with pytest.raises(ValueError, match=rf"a\.toml: not a model spec: .*{reason}"):
+        load_catalog(tmp_path)
+
+
 def test_two_models_may_not_answer_to_one_name(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(SCHNELL)
     (tmp_path / "b.toml").write_text(SCHNELL.replace('id = "black-forest-labs/', 'id = "somebody/'))
