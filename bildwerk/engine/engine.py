@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from bildwerk.engine.batch import Batch
+from bildwerk.engine.consistency import check_consistency
 from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
-from bildwerk.engine.device import find_device, find_dtype
+from bildwerk.engine.devices import find_device, find_dtype
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -25,7 +26,6 @@ from bildwerk.engine.request import (
     never_cancelled,
 )
 from bildwerk.engine.stopwatch import Stopwatch
-from bildwerk.flux.sampling import PATCH
 from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.load import Components, load_components
 
@@ -36,7 +36,7 @@ class FluxEngine:
     """Serves one batch at a time; `load` makes one. Pictures are turned into files on threads of its own."""
 
     def __init__(self, spec: EngineSpec, components: Components, device: torch.device, dtype: torch.dtype) -> None:
-        check_numbers(spec, components)
+        check_consistency(spec, components)
         self.spec = spec
         self.components = components
         self.device = device
@@ -100,12 +100,3 @@ class FluxEngine:
         """A GPU runs behind; at a step boundary progress must be true and a cancelled request must cost no more."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def check_numbers(spec: EngineSpec, components: Components) -> None:
-    """Raise `EngineError` where the spec promises what the loaded model cannot keep."""
-    smallest = PATCH * components.autoencoder.params.downscale
-    if spec.size_multiple % smallest:
-        raise EngineError(f"{spec.id}: size_multiple {spec.size_multiple} is not a multiple of the model's {smallest}")
-    if components.transformer.params.guidance_embed != (spec.default_guidance is not None):
-        raise EngineError(f"{spec.id}: default_guidance must be given exactly where the model has a guidance input")

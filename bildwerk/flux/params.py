@@ -82,6 +82,8 @@ class T5Params:
     layer_norm_epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
+        if self.layer_norm_epsilon <= 0:
+            raise ValueError(f"layer_norm_epsilon {self.layer_norm_epsilon} must be positive")
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if not 4 <= buckets < 4 * distance:
             raise ValueError(
@@ -113,6 +115,8 @@ class ClipParams:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
+        if self.layer_norm_eps <= 0:
+            raise ValueError(f"layer_norm_eps {self.layer_norm_eps} must be positive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
 from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,15 @@ from PIL import Image
 
 from bildwerk.engine import images
 from bildwerk.engine.engine import FluxEngine
-from bildwerk.engine.request import EngineError, EngineSpec, Event, GeneratedImage, GenerateRequest, Progress
+from bildwerk.engine.request import (
+    EngineError,
+    EngineSpec,
+    Event,
+    GeneratedImage,
+    GenerateRequest,
+    OutOfMemoryError,
+    Progress,
+)
 from tests.parity.tiny_pipeline import TEXT_TOKENS, tiny_pipeline
 
 REQUEST = GenerateRequest("the cat and a dog", width=32, height=24, steps=4, seed=11, id="one")
@@ -52,18 +61,10 @@ def difference(one: GeneratedImage, other: GeneratedImage) -> int:
     return int(abs(pixels(one) - pixels(other)).max())
 
 
-def test_it_tells_every_stage_and_then_gives_the_pictures(engine: FluxEngine) -> None:
-    events = list(engine.generate([replace(REQUEST, num_images=2)]))
-    assert events[:-2] == [
-        Progress("encode", 1, 1),
-        *(Progress("denoise", done, 4) for done in range(1, 5)),
-        Progress("decode", 1, 2),
-        Progress("decode", 2, 2),
-    ]
-    first, second = pictures(events)
+def test_every_picture_says_which_it_is(engine: FluxEngine) -> None:
+    first, second = pictures(engine.generate([replace(REQUEST, num_images=2)]))
     assert (first.request_id, first.index, first.seed) == ("one", 0, 11)
     assert (second.request_id, second.index, second.seed) == ("one", 1, 12)
-    assert set(first.timings) == {"encode", "denoise", "decode"}
     assert pixels(first).shape == (24, 32, 3)
     assert pixels(first).std() > 5
 
@@ -93,7 +94,9 @@ def test_it_paints_what_diffusers_paints(engine: FluxEngine) -> None:
         output_type="np",
     ).images[0]
     [ours] = pictures(engine.generate([REQUEST]))
-    assert abs(pixels(ours) - np.round(theirs * 255)).max() <= 1
+    difference = abs(pixels(ours) - np.round(theirs * 255))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.1
 
 
 @pytest.mark.parametrize("step", [1, 2, 4])
@@ -120,8 +123,8 @@ def test_when_every_request_is_cancelled_nothing_more_is_computed(
     forward, calls = engine.components.transformer.forward, []
     monkeypatch.setattr(engine.components.transformer, "forward", lambda *a: calls.append(1) or forward(*a))
     events = list(engine.generate([REQUEST], lambda _: True))
-    assert events == [Progress("encode", 1, 1), Progress("denoise", 1, 4)]
-    assert len(calls) == 1
+    assert events == [Progress("encode", 1, 1)]
+    assert calls == []
 
 
 def test_closing_the_iterator_drops_the_batch_and_the_engine_goes_on(
@@ -140,7 +143,7 @@ def test_a_size_above_the_trained_ones_is_painted_smaller_and_scaled(engine: Flu
     [picture] = pictures(engine.generate([replace(REQUEST, width=200, height=100)]))
     assert (picture.width, picture.height) == (200, 100)
     assert pixels(picture).shape == (100, 200, 3)
-    assert picture.warnings == ("size 200x100 is above what the model was trained for: painted at 88x40 and scaled up",)
+    assert picture.warnings == ("size 200x100 is above what the model was trained for: painted at 80x40 and scaled up",)
 
 
 def test_a_prompt_that_is_cut_leaves_a_warning_with_its_own_picture_only(engine: FluxEngine) -> None:
@@ -205,7 +208,8 @@ def test_a_folder_that_is_not_there_is_an_engine_error(spec: EngineSpec, tmp_pat
     ("options", "sentence"),
     [
         ({"device": "cuda:77"}, "there is no device 'cuda:77' here"),
-        ({"device": "toaster"}, "there is no device 'toaster' here"),
+        ({"device": ""}, "device '' is not one of cpu, mps, cuda, or a numbered one such as cuda:0"),
+        ({"dtype": ""}, "dtype '' is not one of float32, bfloat16"),
         ({"device": "cpu", "dtype": "float16"}, "dtype 'float16' is not one of float32, bfloat16"),
     ],
 )
@@ -214,8 +218,59 @@ def test_a_device_or_dtype_that_is_not_there_is_named(spec: EngineSpec, options:
         FluxEngine.load(spec, **options)
 
 
-def test_a_spec_that_promises_what_the_model_cannot_keep_is_refused(spec: EngineSpec) -> None:
-    with pytest.raises(EngineError, match="size_multiple 12 is not a multiple of the model's 8"):
-        FluxEngine.load(replace(spec, size_multiple=12), device="cpu")
-    with pytest.raises(EngineError, match="guidance input"):
-        FluxEngine.load(replace(spec, default_guidance=3.5), device="cpu")
+def test_numbers_that_are_no_picture_are_an_error(engine: FluxEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    autoencoder = engine.components.autoencoder
+    decode = autoencoder.decode
+    monkeypatch.setattr(
+        autoencoder, "decode", lambda latents: decode(latents).index_fill(3, torch.tensor([5]), torch.nan)
+    )
+    with pytest.raises(
+        EngineError, match="^toy computed NaN or infinity instead of a picture for seed 11 in float32: "
+    ):
+        list(engine.generate([REQUEST]))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+@pytest.mark.parametrize("part", ["t5", "transformer", "autoencoder.decoder"])
+def test_a_lack_of_memory_is_an_error_that_names_size_and_device(
+    engine: FluxEngine, monkeypatch: pytest.MonkeyPatch, part: str, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(attrgetter(part)(engine.components), "forward", fail)
+    request = replace(REQUEST, num_images=2, prompt=f"never encoded: {part} {error!r}")
+    with pytest.raises(OutOfMemoryError, match="^cpu has too little memory for 2 pictures of 32x24: ") as caught:
+        list(engine.generate([request]))
+    assert isinstance(caught.value, MemoryError)
+    assert isinstance(caught.value, EngineError)
+
+
+def test_a_lack_of_memory_at_load_names_the_model_and_the_device(
+    spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("bildwerk.weights.assign.TensorFiles.load", fail)
+    with pytest.raises(
+        OutOfMemoryError, match="^cpu has too little memory for the weights of toy in float32: CUDA out"
+    ):
+        FluxEngine.load(spec, device="cpu")
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(engine: FluxEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(engine.components.transformer, "forward", fail)
+    with pytest.raises(RuntimeError, match="^CUDA error: an illegal memory access"):
+        list(engine.generate([REQUEST]))

@@ -91,5 +91,6 @@ def as_text(diagnosis: Diagnosis) -> list[str]:
 
 
 def describe(device: dict[str, Any]) -> str:
-    details = [f"{value:g} {key}" if isinstance(value, float) else str(value) for key, value in device.items()]
-    return ", ".join(details)
+    """As the engine's list of devices has it: a name, and facts that differ from device to device."""
+    facts = {key.replace("_", " "): value for key, value in device.items() if key != "name"}
+    return ", ".join([device["name"], *(f"{key} {value}" for key, value in facts.items())])

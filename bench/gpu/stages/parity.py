@@ -1,0 +1,109 @@
+"""Whether speed has cost accuracy: the velocity of each way to run, against float32 on the same weights."""
+
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+from bench.gpu.networks import Networks, twin
+from bench.gpu.painter import Order, Painter
+from bench.gpu.record import Number, Numbers
+from bench.gpu.workbench import Workbench
+from bildwerk.engine.fast_path import Speed, accelerate
+from bildwerk.engine.precision import Precision, to_float8, token_linears
+from bildwerk.flux.layers import DoubleStreamBlock, SingleStreamBlock
+from bildwerk.flux.transformer import Flux
+
+LIMITS = {"bf16": 0.02, "fp8": 0.07}
+OVER_PLAIN_LIMIT = 1.15
+GUTTED_LIMIT = 0.5
+
+
+@torch.inference_mode()
+def run(bench: Workbench) -> Numbers:
+    order = bench.order(bench.bucket(part=0.5), seed=7)
+    txt, pooled = bench.original.t5(order.t5_ids), bench.original.clip(order.clip_ids)
+    exact = Painter(_in_float32(bench), bench.shapes, bench.device, torch.float32).velocity_for(order, txt, pooled)
+    return _judged(bench, _errors(bench, order, txt, pooled, exact), exact)
+
+
+def _errors(bench: Workbench, order: Order, txt: Tensor, pooled: Tensor, exact: Tensor) -> Numbers:
+    def error(painter: Painter) -> Number:
+        return relative_error(painter.velocity_for(order, txt, pooled), exact)
+
+    return {
+        "eager": error(bench.eager),
+        "fast": error(bench.fast()),
+        "fast, replayed": error(bench.fast()),
+        "fp8": error(bench.fast(Precision.FP8)),
+        "fp8, plain rounding": error(bench.painter(_rounded(bench.original))),
+        "blocks that do nothing": error(bench.painter(_gutted(bench.original))),
+        "magnitude of the velocity": exact.square().mean().sqrt().item(),
+    }
+
+
+def _judged(bench: Workbench, errors: Numbers, exact: Tensor) -> Numbers:
+    def value(name: str) -> float:
+        found = errors[name]
+        assert isinstance(found, float)
+        return found
+
+    verdicts: Numbers = {
+        "bf16 within its limit": max(value("eager"), value("fast"), value("fast, replayed")) <= LIMITS["bf16"],
+        "fp8 within its limit": value("fp8") <= LIMITS["fp8"],
+        "fp8 no worse than plain rounding": value("fp8") <= OVER_PLAIN_LIMIT * value("fp8, plain rounding"),
+        "would notice blocks that do nothing": value("blocks that do nothing") >= GUTTED_LIMIT,
+        "all finite": bool(exact.isfinite().all().item()),
+    }
+    return {"relative errors": errors, "verdicts": verdicts, "tokens": bench.tokens(bench.bucket(part=0.5))}
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    return float((actual.double() - expected.double()).norm() / expected.double().norm())
+
+
+def _in_float32(bench: Workbench) -> Networks:
+    """The transformer in float32; the others as they are."""
+    copy = twin(bench.original)
+    copy.transformer.float()
+    return copy
+
+
+class _Rounded(nn.Module):
+    """A linear layer of which weights and activations are rounded row by row, multiplied in their own type."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = _as_float8(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return nn.functional.linear(rows, _as_float8(self.linear.weight), self.linear.bias)
+
+
+def _as_float8(x: Tensor) -> Tensor:
+    values, scales = to_float8(x)
+    return (values.float() * scales).to(x.dtype)
+
+
+def _rounded(networks: Networks) -> Networks:
+    copy = twin(networks)
+    for owner, name, linear in list(token_linears(copy.transformer)):
+        setattr(owner, name, _Rounded(linear))
+    return copy
+
+
+def _gutted(networks: Networks) -> Networks:
+    """As if all attention and MLP weights were zero: every block hands on what it was given."""
+    copy = twin(networks)
+    accelerate(copy, Speed())
+    _hand_on(copy.transformer)
+    return copy
+
+
+def _hand_on(model: Flux) -> None:
+    for block in model.modules():
+        if isinstance(block, DoubleStreamBlock):
+            block.forward = MethodType(lambda _, img, txt, *__: (img, txt), block)  # type: ignore[method-assign]
+        elif isinstance(block, SingleStreamBlock):
+            block.forward = MethodType(lambda _, x, *__: x, block)  # type: ignore[method-assign]

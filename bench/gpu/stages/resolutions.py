@@ -1,0 +1,49 @@
+"""Requests of changing size, after all sizes were warmed: nothing may compile, and none may take longer than alone."""
+
+import random
+from statistics import median, quantiles
+
+from bench.gpu.record import Numbers
+from bench.gpu.timing import seconds_of
+from bench.gpu.workbench import Workbench
+from bildwerk.engine.compile import Bucket, Compilations, warm_up
+
+SIZES = ((1.0, 1.0), (0.5, 0.5), (0.75, 1.0), (1.0, 0.75))
+"""Parts of the usual side: height, width."""
+PICTURES = 60
+TINY_SIZES, TINY_PICTURES = SIZES[:2], 8
+
+
+def run(bench: Workbench) -> Numbers:
+    side, painter = bench.shapes.side, bench.fast()
+    buckets = [
+        Bucket(1, int(side * height), int(side * width)) for height, width in (TINY_SIZES if bench.tiny else SIZES)
+    ]
+    told: list[str] = []
+    warm = seconds_of(
+        lambda: warm_up(
+            lambda bucket: painter.paint(bench.order(bucket)), buckets, lambda bucket, *_: told.append(str(bucket))
+        ),
+        bench.device,
+    )
+    count = TINY_PICTURES if bench.tiny else PICTURES
+    asked = random.Random(0).choices(buckets, k=count)
+    with Compilations() as compiled:
+        taken = [(bucket, _seconds(bench, bucket)) for bucket in asked]
+    found: Numbers = {"warm-up": warm, "warmed": list(told), "pictures": count, "compiled": compiled.count}
+    return found | _spread(taken)
+
+
+def _seconds(bench: Workbench, bucket: Bucket) -> float:
+    order = bench.order(bucket)
+    return seconds_of(lambda: bench.fast().paint(order), bench.device)
+
+
+def _spread(taken: list[tuple[Bucket, float]]) -> Numbers:
+    """Of all pictures, each over the median of its own size."""
+    medians = {bucket: median(s for b, s in taken if b == bucket) for bucket, _ in taken}
+    relative = [seconds / medians[bucket] for bucket, seconds in taken]
+    return {
+        "p99 over p50": quantiles(relative, n=100, method="inclusive")[98],
+        "medians": {str(bucket): seconds for bucket, seconds in medians.items()},
+    }

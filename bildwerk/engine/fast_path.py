@@ -1,0 +1,123 @@
+"""Everything that makes a model fast, applied to it from outside: its modules are called as before.
+
+The networks are changed in place, but only by what hangs on an instance: other attention, other arithmetic, other
+`forward`.  `as_written` takes all of it back, quantized weights excepted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from bildwerk.engine import attention_backend, decoder_attention, precision, single_buffer
+from bildwerk.engine.compile import Bucket, Compiler, compile_blocks, compile_decoder
+from bildwerk.engine.graphs import (
+    CudaGraphs,
+    GraphBackend,
+    RepeatedRuns,
+    graph_decoder,
+    graph_encoder,
+    graph_transformer,
+)
+from bildwerk.engine.precision import Precision
+from bildwerk.flux.attention import Attend, attention
+from bildwerk.flux.autoencoder import Autoencoder
+from bildwerk.flux.clip import ClipTextEncoder
+from bildwerk.flux.params import AutoencoderParams, TransformerParams
+from bildwerk.flux.sampling import PATCH
+from bildwerk.flux.t5 import T5Encoder
+from bildwerk.flux.transformer import Flux
+
+REPLACED = ("forward", "modulation", "decode")
+
+
+class Networks(Protocol):
+    """The four networks of one model, wherever they are held."""
+
+    @property
+    def transformer(self) -> Flux: ...
+    @property
+    def t5(self) -> T5Encoder: ...
+    @property
+    def clip(self) -> ClipTextEncoder: ...
+    @property
+    def autoencoder(self) -> Autoencoder: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What to apply. Without a compiler the single-stream blocks use one buffer instead; graphs go with either."""
+
+    precision: Precision = Precision.BF16
+    compiler: Compiler | None = None
+    graphs: bool = False
+    attend: Attend = attention
+    attend_in_decoder: Attend = attention
+
+
+def best_speed(networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int) -> Speed:
+    """What is fastest on the device that the networks lie on, for requests like this one."""
+    weight = networks.transformer.img_in.weight
+    on_gpu = weight.is_cuda
+
+    def fastest(shape: tuple[int, int, int, int]) -> Attend:
+        return attention_backend.fastest(shape, weight.dtype, weight.device).candidate.attend
+
+    return Speed(
+        chosen,
+        Compiler() if on_gpu else None,
+        graphs=on_gpu,
+        attend=fastest(joint_shape(networks.transformer.params, networks.autoencoder.params, bucket, text_tokens)),
+        attend_in_decoder=fastest(decoder_shape(networks.autoencoder.params, bucket)),
+    )
+
+
+def joint_shape(
+    params: TransformerParams, scale: AutoencoderParams, bucket: Bucket, text_tokens: int
+) -> tuple[int, int, int, int]:
+    """(B, H, L, D) of the transformer's attention."""
+    patch = PATCH * scale.downscale
+    tokens = text_tokens + (bucket.height // patch) * (bucket.width // patch)
+    return bucket.batch, params.num_heads, tokens, params.head_dim
+
+
+def decoder_shape(params: AutoencoderParams, bucket: Bucket) -> tuple[int, int, int, int]:
+    """(B, 1, L, D) of the decoder's attention."""
+    positions = (bucket.height // params.downscale) * (bucket.width // params.downscale)
+    return bucket.batch, 1, positions, params.channels[-1]
+
+
+def accelerate(networks: Networks, speed: Speed) -> None:
+    """Compiling and recording happen at the first call of each shape: warm up, in the gradient mode of later calls."""
+    precision.use(speed.precision, networks.transformer)
+    attention_backend.use(speed.attend, networks.transformer)
+    if speed.attend_in_decoder is not attention:
+        decoder_attention.use(speed.attend_in_decoder, networks.autoencoder)
+    if speed.compiler is None:
+        single_buffer.use(networks.transformer)
+    else:
+        compile_blocks(networks.transformer, speed.compiler)
+        compile_decoder(networks.autoencoder, speed.compiler)
+    if speed.graphs:
+        _graph_all(networks, CudaGraphs() if networks.transformer.img_in.weight.is_cuda else RepeatedRuns())
+
+
+def _graph_all(networks: Networks, backend: GraphBackend) -> None:
+    graph_transformer(networks.transformer, backend)
+    graph_encoder(networks.t5, backend)
+    graph_encoder(networks.clip, backend)
+    graph_decoder(networks.autoencoder, backend)
+
+
+def as_written(networks: Networks) -> None:
+    """The networks as they were before `accelerate`, except that what was quantized stays so."""
+    attention_backend.use(attention, networks.transformer)
+    for network in (networks.transformer, networks.t5, networks.clip, networks.autoencoder):
+        _restore(network)
+
+
+def _restore(network: nn.Module, names: Sequence[str] = REPLACED) -> None:
+    for module in network.modules():
+        for name in names:
+            module.__dict__.pop(name, None)

@@ -1,0 +1,111 @@
+import torch
+from torch import Tensor
+
+from bench.gpu.networks import TINY, networks, twin
+from bildwerk.engine.graphs import Graphed, Recording, RepeatedRuns, graph_transformer, stack_of, unstack
+from tests.engine.velocity import inputs, relative_error
+
+CPU = torch.device("cpu")
+
+
+class CountedRuns(RepeatedRuns):
+    def __init__(self) -> None:
+        self.recordings = 0
+
+    def record(self, run) -> Recording:
+        self.recordings += 1
+        return super().record(run)
+
+
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    return a + b
+
+
+def test_each_shape_is_recorded_once_and_replayed_with_new_content() -> None:
+    backend = CountedRuns()
+    graphed = Graphed(_sum, backend)
+    for size in (2, 3, 2, 3, 2):
+        a, b = torch.randn(size), torch.randn(size)
+        torch.testing.assert_close(graphed(a, b), a + b, atol=0, rtol=0)
+    assert backend.recordings == 2
+
+
+def test_a_type_is_part_of_the_shape() -> None:
+    backend = CountedRuns()
+    graphed = Graphed(_sum, backend)
+    graphed(torch.ones(2), torch.ones(2))
+    assert graphed(torch.ones(2).bfloat16(), torch.ones(2).bfloat16()).dtype == torch.bfloat16
+    assert backend.recordings == 2
+
+
+def test_an_output_is_not_overwritten_by_the_next_call() -> None:
+    graphed = Graphed(_sum, RepeatedRuns())
+    first = graphed(torch.tensor([1.0]), torch.tensor([1.0]))
+    second = graphed(torch.tensor([5.0]), torch.tensor([5.0]))
+    assert (first.item(), second.item()) == (2.0, 10.0)
+
+
+def test_the_callers_inputs_are_left_alone() -> None:
+    graphed = Graphed(_sum, RepeatedRuns())
+    a = torch.tensor([1.0])
+    graphed(a, a)
+    graphed(torch.tensor([7.0]), torch.tensor([7.0]))
+    assert a.item() == 1.0
+
+
+def test_beyond_the_limit_it_runs_plainly_and_counts() -> None:
+    backend = CountedRuns()
+    graphed = Graphed(_sum, backend, max_graphs=1)
+    for size in (1, 2, 3, 1):
+        assert graphed(torch.ones(size), torch.ones(size)).tolist() == [2.0] * size
+    assert (backend.recordings, graphed.plain_runs) == (1, 2)
+
+
+@torch.no_grad()
+def test_a_steps_modulation_survives_being_stacked() -> None:
+    model = networks(TINY, CPU, torch.float32).transformer
+    step = model.modulation(torch.full((1, 2), 0.5), torch.randn(2, 32))[0]
+    stack = stack_of(step)
+    again = unstack(stack, model.params)
+    assert stack.shape == (2 * 12 + 3 * 3 + 2, 2, 1, 64)
+    for given, kept in zip(step.double_blocks, again.double_blocks, strict=True):
+        for a, b in zip(given, kept, strict=True):
+            torch.testing.assert_close(list(a), list(b), atol=0, rtol=0)
+    for one, other in zip(step.single_blocks, again.single_blocks, strict=True):
+        torch.testing.assert_close(list(one), list(other), atol=0, rtol=0)
+    torch.testing.assert_close(list(step.final_layer), list(again.final_layer), atol=0, rtol=0)
+    assert stack_of(again) is stack
+
+
+@torch.no_grad()
+def test_a_graphed_transformer_answers_as_the_plain_one_at_every_step() -> None:
+    both = networks(TINY, CPU, torch.float32)
+    model, graphed, backend = both.transformer, twin(both).transformer, CountedRuns()
+    graph_transformer(graphed, backend)
+    given = inputs(TINY)
+    times = torch.tensor([[1.0], [0.75], [0.5]])
+    plain, fast = model.modulation(times, given.pooled), graphed.modulation(times, given.pooled)
+    for a, b in zip(plain, fast, strict=True):
+        expected = model(given.img, given.txt, given.rotary, a)
+        assert relative_error(graphed(given.img, given.txt, given.rotary, b), expected) <= 1e-6
+        assert relative_error(graphed(given.img, given.txt, given.rotary, a), expected) <= 1e-6
+    assert backend.recordings == 2
+
+
+@torch.no_grad()
+def test_the_steps_of_one_prompt_outlive_those_of_the_next() -> None:
+    graphed = networks(TINY, CPU, torch.float32).transformer
+    graph_transformer(graphed, RepeatedRuns())
+    times = torch.tensor([[1.0]])
+    first = stack_of(graphed.modulation(times, torch.ones(1, 32))[0])
+    kept = first.clone()
+    graphed.modulation(times, -torch.ones(1, 32))
+    torch.testing.assert_close(first, kept, atol=0, rtol=0)
+
+
+def test_what_was_recorded_for_inference_can_be_replayed_outside_of_it() -> None:
+    graphed = Graphed(_sum, RepeatedRuns())
+    with torch.inference_mode():
+        graphed(torch.ones(2), torch.ones(2))
+    with torch.no_grad():
+        assert graphed(torch.ones(2), torch.ones(2)).tolist() == [2.0, 2.0]
