@@ -26,7 +26,6 @@ PARAMS = AutoencoderParams(
     channels=(16, 32, 64, 128, 160), num_res_blocks=1, z_channels=32, norm_groups=8, scale_factor=1.0, shift_factor=0.0
 )
 KL_WEIGHT = 1e-5
-ANCHOR_WEIGHT = 0.3
 
 
 def load_averaged(checkpoint: Path, params: AutoencoderParams = PARAMS) -> Autoencoder:
@@ -72,20 +71,12 @@ def kl_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
 
 
-def anchor_loss(mean: Tensor, anchor: Autoencoder, pixels: Tensor) -> Tensor:
-    """How far the latents have moved from those of an earlier encoder, as a share of the variance of those."""
-    with torch.no_grad():
-        before = anchor.encode(pixels).float()
-    return (mean - before).square().mean() / before.var()
-
-
-def step_loss(model: Autoencoder, pixels: Tensor, anchor: Autoencoder | None) -> Tensor:
+def step_loss(model: Autoencoder, pixels: Tensor) -> Tensor:
     with torch.autocast(pixels.device.type, torch.bfloat16):
         mean, log_variance = (part.float() for part in model.moments(pixels))
         sampled = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         made = model.decode(sampled).float()
-        loss = picture_loss(made, pixels) + KL_WEIGHT * kl_loss(mean, log_variance)
-        return loss if anchor is None else loss + ANCHOR_WEIGHT * anchor_loss(mean, anchor, pixels)
+    return picture_loss(made, pixels) + KL_WEIGHT * kl_loss(mean, log_variance)
 
 
 @torch.no_grad()
@@ -110,14 +101,13 @@ def train(options: argparse.Namespace) -> None:
     first = load_checkpoint(options.checkpoint, model, averaged, *(() if options.restart_optimizer else pair))
     torch.manual_seed(options.seed + 1000 * first + rank)
     rng = np.random.default_rng((options.seed, first, rank))
-    anchor = None if options.anchor is None else load_averaged(options.anchor)
     schedule = Schedule(options.minutes * 60)
     step, began, reported = first, time.monotonic(), time.monotonic()
     while (progress := replicas.agree(schedule.progress())) < 1.0:
         for optimizer in pair:
             set_rate(optimizer, options.rate * schedule.factor(progress))
         pixels = crops(train_split, options.batch, options.crop, rng).to(options.device)
-        loss = step_loss(model, pixels, anchor)
+        loss = step_loss(model, pixels)
         model.zero_grad()
         loss.backward()
         replicas.average_gradients(model.parameters())
@@ -148,7 +138,6 @@ def main() -> None:
     parser.add_argument("--average", type=float, default=0.995)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--anchor", type=Path, help="a checkpoint whose latents the new ones should stay close to")
     parser.add_argument("--restart-optimizer", action="store_true")
     train(parser.parse_args())
 

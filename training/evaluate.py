@@ -2,8 +2,9 @@
 
     python -m training.evaluate --prompts 64
 
-Adherence is the share of prompts whose attribute the judge finds in the picture; the Fréchet distance compares the
-judge's features of made and of rendered pictures. N pictures, H W pixels, F features.
+Adherence is the share of prompts that ask for a thing in whose pictures the judge finds it (so what is not there is not
+counted as found); the Fréchet distance compares the judge's features of made and of rendered pictures.
+N pictures, H W pixels, F features.
 """
 
 import argparse
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bildwerk.engine.engine import FluxEngine
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest
 from training.captions import full_caption
 from training.dataset import RUNS, Split
@@ -50,10 +51,14 @@ def paint(engine: FluxEngine, prompts: list[str], seeds: list[int], steps: int, 
 
 
 def adherence(judge: Judge, pictures: NDArray[np.uint8], scenes: list[Scene]) -> dict[str, float]:
-    """The share of pictures in which the judge finds each attribute as prompted."""
+    """For each attribute: of the pictures whose scene has it to be seen, the share in which the judge finds it."""
     wanted = torch.tensor([scene.labels() for scene in scenes])
     found = torch.stack([logits.argmax(dim=1) for logits in judge(seen(pictures))], dim=1)
-    return dict(zip(ATTRIBUTES, (found == wanted).float().mean(dim=0).tolist(), strict=True))
+    shares = {}
+    for number, name in enumerate(ATTRIBUTES):
+        asked = torch.tensor([getattr(scene, name) not in (False, "none") for scene in scenes])
+        shares[name] = float((found == wanted)[asked, number].float().mean())
+    return shares
 
 
 def frechet_distance(made: Tensor, real: Tensor) -> float:

@@ -1,68 +1,84 @@
 """Is a model folder complete? Read from names, sizes and headers alone, in milliseconds, without torch.
 
-The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. A safetensors
-file says in its header where its data end, so that a truncated download shows without reading the data.
+The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. What must be
+there is what the loader reads, found and checked by the same functions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bildwerk.weights.errors import WeightsError
-from bildwerk.weights.json_file import read_json
-from bildwerk.weights.safetensors_header import read_header
+from bildwerk.weights.json_file import read_json, read_text
+from bildwerk.weights.safetensors_header import read_entries, weight_file
 
 INDEX = "model_index.json"
-MAX_INDEX_BYTES = 16 * 2**20
-WITHOUT_WEIGHTS = frozenset({"scheduler", "tokenizer", "tokenizer_2", "feature_extractor"})
+MAX_JSON_BYTES = 2**20
+MAX_TOKENIZER_BYTES = 64 * 2**20
+
+Check = Callable[[Path], object]
+"""Of a component's folder. Raises `WeightsError` with the sentence to show."""
 
 
 def problems(folder: Path) -> list[str]:
     """What is missing or damaged, one sentence each that names the file; an empty list where nothing is."""
-    if not folder.is_dir():
-        return [f"the folder {folder} does not exist"]
     try:
-        return list(_component_problems(folder))
+        if not folder.is_dir():
+            return [f"the folder {folder} does not exist"]
+        return list(_folder_problems(folder))
     except (OSError, WeightsError) as error:
         return [str(error)]
 
 
-def _component_problems(folder: Path) -> Iterator[str]:
-    for name in _component_names(folder / INDEX):
-        if not (folder / name).is_dir():
+def _folder_problems(folder: Path) -> Iterator[str]:
+    named = _component_names(folder / INDEX)
+    for name, checks in COMPONENTS.items():
+        if name not in named:
+            yield f"{folder / INDEX} does not name the component {name}"
+        elif not (folder / name).is_dir():
             yield f"the folder {folder / name} is missing"
-        elif name not in WITHOUT_WEIGHTS:
-            yield from _weight_problems(folder / name)
+        else:
+            yield from _failures(folder / name, checks)
 
 
-def _component_names(index: Path) -> list[str]:
-    """Entries are `"name": [library, class]`; an optional component that a checkpoint lacks is `[null, null]`."""
-    entries = read_json(index, MAX_INDEX_BYTES)
-    return [name for name, entry in entries.items() if isinstance(entry, list) and any(entry)]
+def _component_names(index: Path) -> set[str]:
+    """Entries are `"name": [library, class]`; a component that a checkpoint lacks is `[null, null]`."""
+    entries = read_json(index, MAX_JSON_BYTES)
+    return {name for name, entry in entries.items() if isinstance(entry, list) and any(entry)}
 
 
-def _weight_problems(folder: Path) -> Iterator[str]:
-    if not (folder / "config.json").is_file():
-        yield f"{folder / 'config.json'} is missing"
-    files = _weight_files(folder)
-    if not files:
-        yield f"{folder} has no .safetensors file"
-    for path in files:
-        yield from _file_problems(path)
+def _failures(folder: Path, checks: tuple[Check, ...]) -> Iterator[str]:
+    for check in checks:
+        try:
+            check(folder)
+        except WeightsError as error:
+            yield str(error)
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The shards that an index names, whether they are there or not; without an index, the files that are there."""
-    for index in sorted(folder.glob("*.safetensors.index.json")):
-        return sorted({folder / str(name) for name in read_json(index, MAX_INDEX_BYTES).get("weight_map", {}).values()})
-    return sorted(folder.glob("*.safetensors"))
+def _settings(name: str) -> Check:
+    return lambda folder: read_json(folder / name, MAX_JSON_BYTES)
 
 
-def _file_problems(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        yield f"{path} is missing"
-        return
-    try:
-        with path.open("rb") as file:
-            read_header(file, path.stat().st_size)
-    except WeightsError as error:
-        yield f"{path} {error}"
+def _vocabulary(folder: Path) -> None:
+    read_text(folder / "tokenizer.json", MAX_TOKENIZER_BYTES)
+
+
+def _clip_vocabulary(folder: Path) -> None:
+    whole = (folder / "tokenizer.json").exists()
+    for name in ("tokenizer.json",) if whole else ("vocab.json", "merges.txt"):
+        read_text(folder / name, MAX_TOKENIZER_BYTES)
+
+
+def _weights(folder: Path) -> None:
+    read_entries(weight_file(folder))
+
+
+MODULE: tuple[Check, ...] = (_settings("config.json"), _weights)
+COMPONENTS: dict[str, tuple[Check, ...]] = {
+    "scheduler": (_settings("scheduler_config.json"),),
+    "text_encoder": MODULE,
+    "text_encoder_2": MODULE,
+    "tokenizer": (_settings("tokenizer_config.json"), _clip_vocabulary),
+    "tokenizer_2": (_settings("tokenizer_config.json"), _vocabulary),
+    "transformer": MODULE,
+    "vae": MODULE,
+}

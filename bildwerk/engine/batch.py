@@ -76,6 +76,11 @@ class Batch:
     def prompts(self) -> list[str]:
         return [row.request.prompt for row in self.rows]
 
+    @property
+    def description(self) -> str:
+        pictures = "1 picture" if len(self.rows) == 1 else f"{len(self.rows)} pictures"
+        return f"{pictures} of {self.render_width}x{self.render_height}"
+
     def wanted(self, is_cancelled: IsCancelled) -> list[int]:
         """The indices of the rows whose request is not cancelled."""
         cancelled = {key: is_cancelled(key) for key in {row.request.id for row in self.rows}}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bildwerk.engine.batch import Batch
+from bildwerk.engine.devices import wait_for
 from bildwerk.engine.prompt_encoder import EncodedPrompts
 from bildwerk.engine.request import IsCancelled
 from bildwerk.flux import sampling
@@ -36,9 +37,14 @@ class Canvas:
         """B C h w."""
         return sampling.unpack(self.x_t, self.height, self.width)
 
-    def rows(self) -> Iterator["Canvas"]:
-        """Each row as a canvas of its own."""
-        return (self.select([row]) for row in range(len(self.batch.rows)))
+    @property
+    def is_finished(self) -> bool:
+        return self.step == self.batch.steps
+
+    def rows(self, is_cancelled: IsCancelled) -> Iterator["Canvas"]:
+        """Each row of a finished canvas as one of its own, unless its request is cancelled when its turn comes."""
+        single = (self.select([row]) for row in range(len(self.batch.rows)) if self.is_finished)
+        return (canvas for canvas in single if canvas.batch.wanted(is_cancelled))
 
     def select(self, rows: list[int]) -> "Canvas":
         return replace(self, batch=self.batch.select(rows), prompts=self.prompts.select(rows), x_t=self.x_t[rows])
@@ -54,18 +60,17 @@ def blank_canvas(components: Components, batch: Batch, prompts: EncodedPrompts) 
 
 def denoise(components: Components, canvas: Canvas, is_cancelled: IsCancelled) -> Iterator[Canvas]:
     """The canvas after every step. Where requests were cancelled, the rest goes on as a smaller batch."""
-    if canvas.step == canvas.batch.steps or not canvas.batch.rows:
+    canvas = canvas.select(canvas.batch.wanted(is_cancelled))
+    if canvas.is_finished or not canvas.batch.rows:
         return
     times = sampling.timesteps(canvas.batch.steps, canvas.x_t.shape[1], components.schedule)
     for step in euler_steps(components, canvas, times[canvas.step :]):
+        wait_for(step.x_t.device)
         canvas = replace(canvas, x_t=step.x_t, step=canvas.step + 1)
-        wanted = canvas.batch.wanted(is_cancelled)
-        if len(wanted) < len(canvas.batch.rows):
-            rest = canvas.select(wanted)
-            yield rest
-            yield from denoise(components, rest, is_cancelled)
-            return
         yield canvas
+        if len(canvas.batch.wanted(is_cancelled)) < len(canvas.batch.rows):
+            yield from denoise(components, canvas, is_cancelled)
+            return
 
 
 def euler_steps(components: Components, canvas: Canvas, times: list[float]) -> Iterator[sampling.Step]:

@@ -4,28 +4,51 @@
 """
 
 import json
+import re
 
 import torch
 
 from bildwerk.engine.request import EngineError
 
 GIB = 2**30
-DEVICE_TYPES = ("cpu", "cuda", "mps")
+DEVICE_NAME = re.compile(r"cpu|mps|cuda(:(0|[1-9][0-9]?))?")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def find_device(name: str | None) -> torch.device:
     """The named device, such as cuda:1, or the best there is. Raises `EngineError` for one that is not there."""
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return best_device()
+    if not DEVICE_NAME.fullmatch(name):
+        raise EngineError(f"device {name!r} is not one of cpu, mps, cuda, or a numbered one such as cuda:0")
+    device = torch.device(name)
+    check_present(device)
     try:
-        device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise EngineError(f"there is no device {name!r} here: {str(error).splitlines()[0]}") from error
-    if device.type not in DEVICE_TYPES:
-        raise EngineError(f"device {name!r} is not one of {', '.join(DEVICE_TYPES)}")
+    except RuntimeError as error:
+        raise EngineError(f"device {name!r} cannot be used: {str(error).partition(chr(10))[0]}") from error
     return device
+
+
+def best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def check_present(device: torch.device) -> None:
+    """Raises `EngineError` that says what torch sees instead."""
+    cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= cuda_devices:
+        raise EngineError(f"there is no device '{device}' here: torch sees {cuda_devices} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise EngineError("there is no device 'mps' here: that is the GPU of a Mac")
+
+
+def wait_for(device: torch.device) -> None:
+    """A GPU runs behind; at a step boundary progress must be true and a cancelled request must cost no more."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def find_dtype(name: str) -> torch.dtype:

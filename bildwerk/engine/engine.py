@@ -3,6 +3,7 @@
 H W pixels.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -10,10 +11,11 @@ from typing import Self
 import torch
 from PIL import Image
 
+from bildwerk.engine import out_of_memory
 from bildwerk.engine.batch import Batch
 from bildwerk.engine.consistency import check_consistency
 from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
-from bildwerk.engine.devices import find_device, find_dtype
+from bildwerk.engine.devices import find_device, find_dtype, wait_for
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -48,11 +50,13 @@ class FluxEngine:
     def load(cls, spec: EngineSpec, device: str | None = None, dtype: str | None = None) -> Self:
         """Read the model's folder. Without a device: the GPU where there is one; without a dtype: the spec's.
 
-        Raises `EngineError` for a folder that is incomplete or damaged and for a device that is not there.
+        Raises `EngineError` for a folder that is incomplete or damaged, for a device that is not there, and for one
+        without enough memory (`OutOfMemoryError`).
         """
-        chosen_device, chosen_dtype = find_device(device), find_dtype(dtype or spec.dtype)
+        chosen_device, chosen_dtype = find_device(device), find_dtype(spec.dtype if dtype is None else dtype)
         try:
-            components = load_components(spec.folder, chosen_dtype, chosen_device)
+            with out_of_memory.explained(f"the weights of {spec.id} in {_name(chosen_dtype)}", chosen_device):
+                components = load_components(spec.folder, chosen_dtype, chosen_device)
         except (WeightsError, OSError) as error:
             raise EngineError(f"{spec.id} cannot be loaded: {error}") from error
         return cls(spec, components, chosen_device, chosen_dtype)
@@ -63,30 +67,36 @@ class FluxEngine:
     ) -> Iterator[Event]:
         """As `Engine.generate`."""
         batch, clock = Batch.of(self.spec, requests), Stopwatch()
-        prompts = self.prompt_encoder.encode(batch.prompts)
-        self.wait_for_device()
-        clock.lap("encode")
-        yield Progress("encode", 1, 1)
+        with out_of_memory.explained(batch.description, self.device):
+            with clock.stage("encode"):
+                prompts = self.prompt_encoder.encode(batch.prompts)
+                wait_for(self.device)
+            yield Progress("encode", 1, 1)
 
-        blank = blank_canvas(self.components, batch, prompts)
-        for canvas in denoise(self.components, blank, is_cancelled):
-            self.wait_for_device()
-            yield Progress("denoise", canvas.step, batch.steps)
-        clock.lap("denoise")
+            blank = canvas = blank_canvas(self.components, batch, prompts)
+            for canvas in clock.each("denoise", denoise(self.components, blank, is_cancelled)):
+                yield Progress("denoise", canvas.step, batch.steps)
 
-        files: list[Future[GeneratedImage]] = []
-        for row in canvas.rows():
-            image = self.decode(row)
-            clock.lap("decode")
-            yield Progress("decode", len(files) + 1, len(canvas.batch.rows))
-            files.append(self.encoding_threads.submit(self.finish, row, image, dict(clock.seconds)))
-        for file in files:
-            yield file.result()
+            files: deque[Future[GeneratedImage]] = deque()
+            for done, row in enumerate(canvas.rows(is_cancelled), start=1):
+                with clock.stage("decode"):
+                    image = self.decode(row)
+                files.append(self.encoding_threads.submit(self.finish, row, image, dict(clock.seconds)))
+                yield Progress("decode", done, len(canvas.batch.rows))
+                yield from take_written(files)
+            for file in files:
+                yield file.result()
 
     def decode(self, canvas: Canvas) -> Image.Image:
         """The picture of a canvas of one row, RGB, at the size it was painted at."""
-        pixels = self.components.autoencoder.decode(canvas.latents.to(self.dtype))[0]
-        levels = pixels.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)  # 3 H W
+        pixels = self.components.autoencoder.decode(canvas.latents.to(self.dtype))[0].float()  # 3 H W
+        if not pixels.isfinite().all():
+            [row] = canvas.batch.rows
+            raise EngineError(
+                f"{self.spec.id} computed NaN or infinity instead of a picture for seed {row.seed} in "
+                f"{_name(self.dtype)}: its weights are damaged, or that type is too narrow for them"
+            )
+        levels = pixels.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
         return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 
     def finish(self, canvas: Canvas, image: Image.Image, timings: Mapping[str, float]) -> GeneratedImage:
@@ -96,7 +106,12 @@ class FluxEngine:
         warnings = [f"the prompt is too long and its end was cut: {limit}"] if is_truncated else []
         return row.finish(self.spec.id, image, timings, warnings)
 
-    def wait_for_device(self) -> None:
-        """A GPU runs behind; at a step boundary progress must be true and a cancelled request must cost no more."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+
+def take_written(files: deque[Future[GeneratedImage]]) -> Iterator[GeneratedImage]:
+    """The files that are written, from the first on, up to one that is still being written."""
+    while files and files[0].done():
+        yield files.popleft().result()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -37,20 +37,29 @@ class FakeEngine:
         self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled
     ) -> Iterator[Event]:
         """As `Engine.generate`."""
-        batch = Batch.of(self.spec, requests)
-        clock = Stopwatch()
+        asked, clock = Batch.of(self.spec, requests), Stopwatch()
+        clock.seconds["encode"] = 0.0
         yield Progress("encode", 1, 1)
-        clock.lap("encode")
-        for done in range(1, batch.steps + 1):
-            self.sleep(self.step_seconds)
-            batch = batch.select(batch.wanted(is_cancelled))
+
+        batch = asked
+        for done, batch in clock.each("denoise", self.denoise(asked, is_cancelled)):
             yield Progress("denoise", done, batch.steps)
+
+        wanted = (row for row in batch.rows if not is_cancelled(row.request.id))
+        for done, row in enumerate(wanted, start=1):
+            with clock.stage("decode"):
+                image = paint(row)
+            yield Progress("decode", done, len(batch.rows))
+            yield row.finish(self.spec.id, image, clock.seconds)
+
+    def denoise(self, batch: Batch, is_cancelled: IsCancelled) -> Iterator[tuple[int, Batch]]:
+        """How many steps are done, and the rows that were still wanted in the last of them."""
+        for done in range(1, batch.steps + 1):
+            batch = batch.select(batch.wanted(is_cancelled))
             if not batch.rows:
                 return
-        clock.lap("denoise")
-        for done, row in enumerate(batch.rows, start=1):
-            yield Progress("decode", done, len(batch.rows))
-            yield row.finish(self.spec.id, paint(row), clock.seconds)
+            self.sleep(self.step_seconds)
+            yield done, batch
 
 
 def paint(row: Row) -> Image.Image:

@@ -16,6 +16,10 @@ class EngineError(Exception):
     """A model cannot be loaded, or this machine cannot run it; the text says which and why in one sentence."""
 
 
+class OutOfMemoryError(EngineError, MemoryError):
+    """The device has too little memory for a model, or for a batch; a smaller batch may still do."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """One loadable model, by its numbers: where its files lie and what it may be asked for. Sides are in pixels."""
@@ -71,7 +75,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """One finished picture: the encoded file's bytes and the facts about it. `timings` are seconds by stage."""
+    """One finished picture: the encoded file's bytes and the facts about it.
+
+    `timings` are seconds by stage: `encode` and `denoise` of the batch that it was made in, `decode` of itself. What
+    the caller does between two events is not in them.
+    """
 
     request_id: str
     index: int
@@ -101,11 +109,15 @@ class Engine(Protocol):
     def generate(
         self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled
     ) -> Iterator[Event]:
-        """Make all pictures of one batch key, yielding progress at every step boundary and then the pictures.
+        """Make all pictures of one batch key, yielding progress at every step boundary.
 
-        A request for which `is_cancelled(request.id)` turns true is dropped at the next step boundary and yields no
-        picture; closing the iterator drops the whole batch.
+        The pictures come in the order of the requests, each after its own `decode` progress, as soon as its file is
+        written and at the latest after the last row was decoded.
 
-        Raises `ValueError` for requests whose batch keys differ or whose numbers the spec does not allow.
+        `is_cancelled(request.id)` is asked before every step and before every row's decoding. A request for which it
+        turns true costs nothing from there on and yields no picture; closing the iterator drops the whole batch.
+
+        Raises `ValueError` for requests whose batch keys differ or whose numbers the spec does not allow, and
+        `EngineError` where the model computes no picture or the memory does not suffice (`OutOfMemoryError`).
         """
         ...

@@ -1,4 +1,5 @@
-"""The header of a safetensors file, every claim of which is compared with the file before anything is mapped.
+"""The headers of a component's safetensors files, every claim of which is compared with the files before anything is
+mapped. Needs no torch.
 
 Format: 8 bytes of header length (little endian), that many bytes of JSON, then the tensors' data without a gap.
 Source: huggingface/safetensors, README.
@@ -6,17 +7,28 @@ Source: huggingface/safetensors, README.
 
 import json
 import math
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
-from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.errors import MismatchedKeysError, WeightsError
+from bildwerk.weights.json_file import read_json
+from bildwerk.weights.place import check_place
+
+STEMS = ("diffusion_pytorch_model", "model")
+MAX_INDEX_BYTES = 16 * 2**20
+MAX_SHARDS = 1000
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 20_000
 MAX_DIMENSIONS = 8
+MAX_COUNT = 2**63
+"""Of a side or an offset. Python refuses to print integers of more than 4,300 digits, which a message would do."""
 NAME_SHOWN = 80
 DTYPE_BYTES = {
     "BOOL": 1,
@@ -53,6 +65,76 @@ class TensorEntry:
     shape: tuple[int, ...]
     begin: int
     end: int
+
+
+Entries = Mapping[Path, Mapping[str, TensorEntry]]
+"""By file, and in it by the tensor's name."""
+
+
+def weight_file(folder: Path) -> Path:
+    """The file or the index in a component's folder. Raises `WeightsError` where there is none or more than one."""
+    names = [f"{stem}.safetensors{suffix}" for stem in STEMS for suffix in ("", ".index.json")]
+    found = [folder / name for name in names if os.path.lexists(folder / name)]
+    match found:
+        case [path]:
+            return path
+        case []:
+            raise WeightsError(f"{folder} holds no weights: none of {', '.join(names)} is there")
+        case _:
+            raise WeightsError(f"{folder} holds both {found[0].name} and {found[1].name}; remove one of them")
+
+
+def read_entries(path: Path) -> Entries:
+    """path: a file, or the index of several. Raises `WeightsError` for whatever is wrong with any of them."""
+    return _read_shards(path) if path.suffix == ".json" else {path: _checked_entries(path)}
+
+
+def _read_shards(path: Path) -> Entries:
+    homes = _parse_index(path)
+    shards = sorted(set(homes.values()))
+    if len(shards) > MAX_SHARDS:
+        raise WeightsError(f"{path} names {len(shards):,} shards; at most {MAX_SHARDS:,} are read")
+    entries = {path.parent / shard: _checked_entries(path.parent / shard) for shard in shards}
+    held = [(name, shard.name) for shard, names in entries.items() for name in names]
+    missing, unexpected = set(homes.items()) - set(held), set(held) - set(homes.items())
+    if missing or unexpected:
+        raise MismatchedKeysError(
+            f"The set of shards of {path}",
+            missing=sorted(shown(name) for name, _ in missing),
+            unexpected=sorted(shown(name) for name, _ in unexpected),
+            misshapen=(),
+        )
+    return entries
+
+
+def _parse_index(path: Path) -> dict[str, str]:
+    match read_json(path, MAX_INDEX_BYTES):
+        case {"weight_map": dict(homes)} if homes:
+            return {name: _plain_file_name(path, shard) for name, shard in homes.items()}
+        case _:
+            raise WeightsError(f"{path} has no weight_map, so it is not the index of a sharded file")
+
+
+def _plain_file_name(index: Path, shard: Any) -> str:
+    if (
+        isinstance(shard, str)
+        and shard.endswith(".safetensors")
+        and PurePosixPath(shard).name == PureWindowsPath(shard).name == shard
+        and "\0" not in shard
+    ):
+        return shard
+    raise WeightsError(f"{index} names the shard {shown(str(shard))}, which is not a plain .safetensors file name")
+
+
+def _checked_entries(path: Path) -> dict[str, TensorEntry]:
+    check_place(path)
+    try:
+        with path.open("rb") as file:
+            return read_header(file, path.stat().st_size)
+    except WeightsError as error:
+        raise WeightsError(f"{path} {error}") from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_header(file: BinaryIO, size: int) -> dict[str, TensorEntry]:
@@ -125,14 +207,20 @@ def _entry(name: str, claim: Any) -> TensorEntry:
 def _check_size(name: str, entry: TensorEntry) -> None:
     if entry.dtype not in DTYPE_BYTES:
         raise WeightsError(f"gives tensor {shown(name)} the unknown dtype {shown(entry.dtype)}")
-    if len(entry.shape) > MAX_DIMENSIONS or not all(type(side) is int and side >= 0 for side in entry.shape):
+    if len(entry.shape) > MAX_DIMENSIONS or not all(_is_count(side) for side in entry.shape):
         raise WeightsError(f"gives tensor {shown(name)} an impossible shape")
+    if not (_is_count(entry.begin) and _is_count(entry.end)):
+        raise WeightsError(f"gives tensor {shown(name)} an impossible place in the file")
     expected = math.prod(entry.shape) * DTYPE_BYTES[entry.dtype]
     if entry.end - entry.begin != expected:
         raise WeightsError(
             f"gives tensor {shown(name)} {entry.end - entry.begin:,} bytes, but {entry.dtype} {list(entry.shape)} "
             f"takes {expected:,}"
         )
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number <= MAX_COUNT
 
 
 def _check_extent(entries: dict[str, TensorEntry], data_bytes: int) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,22 +20,27 @@ def safetensors(data_bytes: int = 64) -> bytes:
     return len(header).to_bytes(8, "little") + header + bytes(data_bytes)
 
 
+MODULES = ("text_encoder", "text_encoder_2", "transformer", "vae")
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    index = {
-        "_class_name": "FluxPipeline",
-        "transformer": ["diffusers", "FluxTransformer2DModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "image_encoder": [None, None],
-    }
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    for name in ("transformer", "vae", "tokenizer"):
-        (tmp_path / name).mkdir()
-    for name in ("transformer", "vae"):
-        (tmp_path / name / "config.json").write_text("{}")
-        (tmp_path / name / "model.safetensors").write_bytes(safetensors())
-    return tmp_path
+    """As a download of FLUX.1 looks, with one small tensor in each file of weights."""
+    folder = tmp_path / "model"
+    for name in (*MODULES, *TOKENIZERS, "scheduler"):
+        (folder / name).mkdir(parents=True)
+    named = {name: ["library", "Class"] for name in (*MODULES, *TOKENIZERS, "scheduler")}
+    index = {"_class_name": "FluxPipeline", **named, "image_encoder": [None, None]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    for name in MODULES:
+        (folder / name / "config.json").write_text("{}")
+        (folder / name / "model.safetensors").write_bytes(safetensors())
+    for name in TOKENIZERS:
+        (folder / name / "tokenizer_config.json").write_text("{}")
+        (folder / name / "tokenizer.json").write_text("{}")
+    return folder
 
 
 def test_a_complete_folder_has_no_problems(folder: Path) -> None:
@@ -54,7 +62,7 @@ def test_an_index_that_is_not_json_is_named(folder: Path) -> None:
 
 
 def test_a_missing_component_is_named(folder: Path) -> None:
-    (folder / "tokenizer").rmdir()
+    shutil.rmtree(folder / "tokenizer")
     assert problems(folder) == [f"the folder {folder / 'tokenizer'} is missing"]
 
 
@@ -83,19 +91,82 @@ def test_a_damaged_or_foreign_file_is_named(folder: Path, content: bytes, says: 
 
 
 def test_a_shard_that_the_index_names_must_be_there(folder: Path) -> None:
-    shards = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    shards = {"weight": "model-1.safetensors", "b": "model-2.safetensors"}
     (folder / "vae" / "model.safetensors").rename(folder / "vae" / "model-1.safetensors")
     (folder / "vae" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
-    assert problems(folder) == [f"{folder / 'vae' / 'model-2.safetensors'} is missing"]
+    assert problems(folder) == [f"{folder / 'vae' / 'model-2.safetensors'} is missing or cannot be reached"]
 
 
 def test_missing_weights_and_configuration_are_both_said(folder: Path) -> None:
     (folder / "vae" / "model.safetensors").unlink()
     (folder / "vae" / "config.json").unlink()
-    assert problems(folder) == [
-        f"{folder / 'vae' / 'config.json'} is missing",
-        f"{folder / 'vae'} has no .safetensors file",
-    ]
+    no_config, no_weights = problems(folder)
+    assert no_config == f"{folder / 'vae' / 'config.json'} is missing or cannot be reached"
+    assert no_weights.startswith(f"{folder / 'vae'} holds no weights")
+
+
+NEEDED = [
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder_2/config.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer_2/tokenizer.json",
+    "tokenizer_2/tokenizer_config.json",
+]
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_whatever_the_loader_reads_must_be_there(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    assert problems(folder) == [f"{folder / name} is missing or cannot be reached"]
+
+
+def test_clip_may_have_its_vocabulary_in_two_files(folder: Path) -> None:
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "vocab.json")
+    assert problems(folder) == [f"{folder / 'tokenizer' / 'merges.txt'} is missing or cannot be reached"]
+    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2")
+    assert problems(folder) == []
+
+
+def test_an_index_must_name_every_component(folder: Path) -> None:
+    (folder / "model_index.json").write_text("{}")
+    index = folder / "model_index.json"
+    found = problems(folder)
+    assert len(found) == 7
+    assert f"{index} does not name the component text_encoder_2" in found
+
+
+def test_weights_under_another_name_are_not_found(folder: Path) -> None:
+    (folder / "vae" / "model.safetensors").rename(folder / "vae" / "foo.safetensors")
+    [sentence] = problems(folder)
+    assert sentence.startswith(f"{folder / 'vae'} holds no weights")
+
+
+def test_weights_that_lie_elsewhere_are_refused(folder: Path, tmp_path: Path) -> None:
+    path = folder / "vae" / "model.safetensors"
+    path.rename(tmp_path / "elsewhere.safetensors")
+    path.symlink_to(tmp_path / "elsewhere.safetensors")
+    [sentence] = problems(folder)
+    assert sentence.startswith(f"{path} is a link that leads out of its folder")
+
+
+@pytest.mark.parametrize("weight_map", [[], {}, None, {"weight": 3}, {"weight": "../model.safetensors"}])
+def test_an_index_of_shards_that_makes_no_sense_is_named(folder: Path, weight_map: object) -> None:
+    (folder / "vae" / "model.safetensors").unlink()
+    index = folder / "vae" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    [sentence] = problems(folder)
+    assert sentence.startswith(f"{index} ")
+
+
+def test_a_folder_whose_name_is_too_long_is_explained(tmp_path: Path) -> None:
+    [sentence] = problems(tmp_path / ("x" * 300))
+    assert "File name too long" in sentence
+
+
+def test_it_needs_no_torch() -> None:
+    code = "import sys, bildwerk.checkpoints.integrity; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_an_embedded_model_lies_in_the_package_and_others_in_the_models_folder(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_numbers_that_are_no_picture_are_an_error(engine: FluxEngine, monkeypatc
         autoencoder, "decode", lambda latents: decode(latents).index_fill(3, torch.tensor([5]), torch.nan)
     )
     with pytest.raises(
-        EngineError, match="^toy computed NaN or infinity instead of a picture for seed 11 in float32: "
+        EngineError, match=r"^toy computed NaN or infinity instead of a picture for seed 11 in float32: "
     ):
         list(engine.generate([REQUEST]))
 
@@ -248,7 +248,7 @@ def test_a_lack_of_memory_is_an_error_that_names_size_and_device(
 
     monkeypatch.setattr(attrgetter(part)(engine.components), "forward", fail)
     request = replace(REQUEST, num_images=2, prompt=f"never encoded: {part} {error!r}")
-    with pytest.raises(OutOfMemoryError, match="^cpu has too little memory for 2 pictures of 32x24: ") as caught:
+    with pytest.raises(OutOfMemoryError, match=r"^cpu has too little memory for 2 pictures of 32x24: ") as caught:
         list(engine.generate([request]))
     assert isinstance(caught.value, MemoryError)
     assert isinstance(caught.value, EngineError)
@@ -262,7 +262,7 @@ def test_a_lack_of_memory_at_load_names_the_model_and_the_device(
 
     monkeypatch.setattr("bildwerk.weights.assign.TensorFiles.load", fail)
     with pytest.raises(
-        OutOfMemoryError, match="^cpu has too little memory for the weights of toy in float32: CUDA out"
+        OutOfMemoryError, match=r"^cpu has too little memory for the weights of toy in float32: CUDA out"
     ):
         FluxEngine.load(spec, device="cpu")
 
@@ -272,5 +272,5 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(engine: FluxEngine, mon
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(engine.components.transformer, "forward", fail)
-    with pytest.raises(RuntimeError, match="^CUDA error: an illegal memory access"):
+    with pytest.raises(RuntimeError, match=r"^CUDA error: an illegal memory access"):
         list(engine.generate([REQUEST]))

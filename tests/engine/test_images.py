@@ -51,7 +51,7 @@ def test_scaling_covers_the_target_without_squeezing() -> None:
     scaled = images.scale_to(squares, 256, 128)
     assert scaled.size == (256, 128)
     assert scaled.getpixel((40, 64)) == (255, 255, 255)
-    assert scaled.getpixel((128, 64)) == scaled.getpixel((128, 8)) == (0, 0, 0)
+    assert max(scaled.getpixel((128, 64)) + scaled.getpixel((128, 8))) < 10
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:

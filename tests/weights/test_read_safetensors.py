@@ -42,6 +42,12 @@ HEADERS = {
     "side is true": ({"a": entry(0, 8, shape=[True, 2])}, "impossible shape"),
     "many dimensions": ({"a": entry(0, 8, shape=[1] * 70 + [2])}, "impossible shape"),
     "enormous": ({"a": entry(0, 8, shape=[2**62, 2**62])}, "takes"),
+    "sides of 4,001 digits": (
+        b'{"a": {"dtype": "F32", "shape": [%b, %b], "data_offsets": [0, 8]}}' % ((b"1" + b"0" * 4_000,) * 2),
+        "impossible shape",
+    ),
+    "an offset of 4,299 digits": ({"a": entry(0, 8, data_offsets=[0, 10**4_298])}, "impossible place"),
+    "a negative offset": ({"a": entry(0, 8, data_offsets=[-8, 0])}, "impossible place"),
     "unknown dtype": ({"a": entry(0, 8, dtype="F7")}, "unknown dtype 'F7'"),
     "offsets that are texts": ({"a": entry(0, 8, data_offsets=["0", "8"])}, "something other than"),
     "an additional setting": ({"a": entry(0, 8, code="import os")}, "something other than"),
