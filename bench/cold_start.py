@@ -1,6 +1,7 @@
 """How long until a new process has put a picture on disk, and how much memory it took, beside `diffusers`.
 
 Both make the same picture from the same files, in turn, each in a process of its own; the files are in the page cache.
+Both get `OMP_WAIT_POLICY=PASSIVE`, which ours would set for itself: without it a busy machine would flatter us.
 
     python -m bench.cold_start [--runs 5]
 """
@@ -20,10 +21,11 @@ from bench.circumstances import ROOT, circumstances
 from bildwerk.checkpoints.location import folder_of
 from bildwerk.domain.catalog import load_catalog
 
-PROMPT = "A beautiful landscape with mountains and lake"
-SIDE = 512
-RESULT = ROOT / "bench" / "results" / "cold_start.json"
 MODEL = load_catalog()["bildwerk/flux-tiny"]
+PROMPT = "A beautiful landscape with mountains and lake"
+SIDE = MODEL.engine.default_width
+ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+RESULT = ROOT / "bench" / "results" / "cold_start.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def measure(command: list[str], out: Path) -> Run:
     out.unlink(missing_ok=True)
     with tempfile.TemporaryFile() as words:
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=words, stderr=words)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=words, stderr=words, env=ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

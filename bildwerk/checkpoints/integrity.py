@@ -1,7 +1,8 @@
 """Is a model folder complete? Read from names, sizes and headers alone, in milliseconds, without torch.
 
-The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. What must be
-there is what the loader reads, found and checked by the same functions.
+The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. Or weights lie
+in single files beside the tokenizers' folders; which components those hold is found out when they are loaded. What must
+be there is what the loader reads, found and checked by the same functions.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from bildwerk.weights.safetensors_header import read_entries, weight_file
 INDEX = "model_index.json"
 MAX_JSON_BYTES = 2**20
 MAX_TOKENIZER_BYTES = 64 * 2**20
+SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
+SINGLE_FILE_SUFFIXES = SAFETENSORS_SUFFIXES | {".gguf"}
 
 Check = Callable[[Path], object]
-"""Of a component's folder. Raises `WeightsError` with the sentence to show."""
+"""Of a component's folder, or of a file. Raises `WeightsError` with the sentence to show."""
 
 
 def problems(folder: Path) -> list[str]:
@@ -30,6 +33,25 @@ def problems(folder: Path) -> list[str]:
 
 
 def _folder_problems(folder: Path) -> Iterator[str]:
+    singles = sorted(path for path in folder.iterdir() if path.suffix.lower() in SINGLE_FILE_SUFFIXES)
+    return _single_file_problems(folder, singles) if singles else _component_problems(folder)
+
+
+def _single_file_problems(folder: Path, singles: list[Path]) -> Iterator[str]:
+    """A component's folder goes before a single file; where every folder is there, the single files are not read."""
+    missing = {name for name in COMPONENTS if not (folder / name).is_dir()}
+    for name, checks in COMPONENTS.items():
+        if name not in missing:
+            yield from _failures(folder / name, checks)
+        elif name in TOKENIZERS:
+            yield f"the folder {folder / name} is missing"
+    if missing & MODULES:
+        for path in singles:
+            if path.suffix.lower() in SAFETENSORS_SUFFIXES:
+                yield from _failures(path, (read_entries,))
+
+
+def _component_problems(folder: Path) -> Iterator[str]:
     named = _component_names(folder / INDEX)
     for name, checks in COMPONENTS.items():
         if name not in named:
@@ -82,3 +104,5 @@ COMPONENTS: dict[str, tuple[Check, ...]] = {
     "transformer": MODULE,
     "vae": MODULE,
 }
+TOKENIZERS = frozenset({"tokenizer", "tokenizer_2"})
+MODULES = frozenset(name for name, checks in COMPONENTS.items() if checks is MODULE)

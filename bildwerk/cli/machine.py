@@ -19,8 +19,11 @@ CPU_FEATURES = {
     "i8mm": ("i8mm",),
 }
 """What we call it, and the flags of /proc/cpuinfo, x86-64 and aarch64, any of which says it is there."""
+ENGINE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
 DEVICES_MODULE = "bildwerk.engine.devices"
 DEVICES_TIMEOUT_SECONDS = 60
+WITHOUT_CURRENT_FOLDER = "-P"
+"""Otherwise a file torch.py that lies there would be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def read_devices() -> dict[str, Any]:
     {"error": sentence} where torch cannot say."""
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", DEVICES_MODULE],
+            [sys.executable, WITHOUT_CURRENT_FOLDER, "-m", DEVICES_MODULE],
             capture_output=True,
             text=True,
             timeout=DEVICES_TIMEOUT_SECONDS,

@@ -4,8 +4,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from bildwerk.checkpoints.integrity import problems
-from bildwerk.checkpoints.location import DEFAULT_MODELS_FOLDER, folder_of, how_to_get
+from bildwerk.checkpoints.location import DEFAULT_MODELS_FOLDER
 from bildwerk.cli.failure import CommandError
 from bildwerk.domain.catalog import ModelSpec, find_model, load_catalog
 from bildwerk.engine.request import EngineSpec
@@ -14,7 +13,12 @@ MODELS_VARIABLE = "BILDWERK_MODELS"
 
 
 def models_folder() -> Path:
-    return Path(os.environ.get(MODELS_VARIABLE) or DEFAULT_MODELS_FOLDER).expanduser()
+    """Raises `CommandError` where the home folder in its path is unknown."""
+    folder = Path(os.environ.get(MODELS_VARIABLE) or DEFAULT_MODELS_FOLDER)
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise CommandError(f"there is no home folder for {folder}: set {MODELS_VARIABLE} to another one") from error
 
 
 def named_model(name: str) -> ModelSpec:
@@ -28,12 +32,3 @@ def named_model(name: str) -> ModelSpec:
 
 def engine_spec(model: ModelSpec, folder: Path) -> EngineSpec:
     return EngineSpec(id=model.id, folder=folder, **asdict(model.engine))
-
-
-def complete_folder(model: ModelSpec) -> Path:
-    """The folder of a model whose files are all there and whole. Raises `CommandError` that says what to do."""
-    folder = folder_of(model, models_folder())
-    found = problems(folder)
-    if found:
-        raise CommandError(f"{model.id} cannot be used: {found[0]}; {how_to_get(model, folder)}")
-    return folder

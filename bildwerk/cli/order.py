@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bildwerk.cli.failure import CommandError
-from bildwerk.cli.model_files import complete_folder, engine_spec, named_model
+from bildwerk.cli.model_files import engine_spec, named_model
+from bildwerk.cli.model_state import complete_folder
 from bildwerk.cli.output_file import check_writable, format_of, numbered
 from bildwerk.cli.picture_size import parse_size
 from bildwerk.domain.catalog import ModelSpec
@@ -64,7 +65,8 @@ def take_order(wishes: Wishes) -> Order:
     except ValueError as error:
         raise CommandError(str(error)) from error
     order = Order(spec, fitted.request, fitted.warnings, wishes.output, model.max_images)
-    check_writable(order.path_of(request.seed))
+    for number in range(wishes.n):
+        check_writable(order.path_of(request.seed + number))
     return order
 
 
@@ -77,11 +79,16 @@ def requested(model: ModelSpec, wishes: Wishes, output_format: str) -> GenerateR
         width=width,
         height=height,
         steps=numbers.default_steps if wishes.steps is None else wishes.steps,
-        seed=secrets.randbelow(MAX_SEED + 1) if wishes.seed in (None, RANDOM_SEED) else wishes.seed,
+        seed=random_seed(wishes.n) if wishes.seed in (None, RANDOM_SEED) else wishes.seed,
         num_images=wishes.n,
         guidance=wishes.guidance,
         output_format=output_format,
     )
+
+
+def random_seed(pictures: int) -> int:
+    """One that leaves room for the seeds of the other pictures."""
+    return secrets.randbelow(MAX_SEED + 2 - pictures)
 
 
 def read_prompt(prompt: str | None, limit: int) -> str:
@@ -91,8 +98,15 @@ def read_prompt(prompt: str | None, limit: int) -> str:
     """
     if prompt is None and sys.stdin.isatty():
         raise CommandError("say what the picture should show: bildwerk generate 'a lake at dawn'")
-    typed = sys.stdin.read() if prompt is None else prompt
+    typed = read_piped(limit + 1) if prompt is None else prompt
     text = typed.encode(errors="replace").decode()
     if len(text) > limit:
-        raise CommandError(f"the prompt has {len(text):,} characters; the limit is {limit:,}")
+        raise CommandError(f"the prompt has more than {limit:,} characters, which is the limit")
     return text.strip()
+
+
+def read_piped(limit: int) -> str:
+    try:
+        return sys.stdin.read(limit)
+    except OSError as error:
+        raise CommandError(f"cannot read the prompt from standard input: {error}") from error

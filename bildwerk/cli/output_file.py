@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from bildwerk.cli.failure import CommandError
@@ -31,11 +32,8 @@ def numbered(path: Path, number: int, count: int, seed: int) -> Path:
 def check_writable(path: Path) -> None:
     """Ask before the work whether its result can be kept. Raises `CommandError` where it cannot."""
     try:
-        if path.is_dir():
-            raise CommandError(f"cannot write {path}: it is a folder")
-        if not path.parent.is_dir():
-            raise CommandError(f"cannot write {path}: there is no folder {path.parent}")
-        part = part_of(path)
+        target = target_of(path)
+        part = part_of(target)
         part.touch(exist_ok=False)
         part.unlink()
     except OSError as error:
@@ -44,19 +42,54 @@ def check_writable(path: Path) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write beside the target, sync, and rename. Raises `CommandError`; then the target is as it was before."""
-    part = part_of(path)
+    try:
+        _replace(target_of(path), data)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    mode = _mode_of(target)
+    part = part_of(target)
     try:
         with part.open("xb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from error
+        part.replace(target)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
 
 
+def target_of(path: Path) -> Path:
+    """The file that `path` stands for: itself, or what its link leads to, which is written in place of the link.
+
+    Raises `CommandError` where there is no folder for it, and where something other than a file is there.
+    """
+    try:
+        target = path.resolve()
+    except RuntimeError as error:
+        raise CommandError(f"cannot write {path}: it is a link that leads to itself") from error
+    if not target.parent.is_dir():
+        raise CommandError(f"cannot write {path}: there is no folder {target.parent}")
+    mode = _mode_of(target)
+    if mode is not None and stat.S_ISDIR(mode):
+        raise CommandError(f"cannot write {path}: it is a folder")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise CommandError(f"cannot write {path}: it is a device or a pipe")
+    return target
+
+
+def _mode_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
 def part_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    """Its name is short whatever the picture's name is, which may be as long as the file system allows."""
+    return path.with_name(f".{secrets.token_hex(8)}.part")

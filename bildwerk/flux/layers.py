@@ -71,8 +71,8 @@ class MLPEmbedder(nn.Module):
         self.out_layer = nn.Linear(hidden_dim, hidden_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: ... in_dim -> ... C, computed in the weights' dtype."""
-        return self.out_layer(F.silu(self.in_layer(x.to(self.in_layer.weight.dtype))))
+        """x: ... in_dim -> ... C, computed in the dtype of the bias, since quantized weights have one of their own."""
+        return self.out_layer(F.silu(self.in_layer(x.to(self.in_layer.bias.dtype))))
 
 
 class RMSNorm(nn.Module):

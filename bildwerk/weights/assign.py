@@ -5,28 +5,36 @@ and where dtype and device are the file's own the weights stay mapped to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from bildwerk.weights.errors import MismatchedKeysError, WeightsError
-from bildwerk.weights.mapping import Layout
-from bildwerk.weights.read_safetensors import TensorFiles
+from bildwerk.weights.gguf_blocks import GGUF_ENCODINGS
+from bildwerk.weights.mapping import Layout, Operation, Row
+from bildwerk.weights.packed import FP8_ENCODINGS, PackedTensor
+from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.safetensors_header import shown
+from bildwerk.weights.tensor_source import TensorSource
 from bildwerk.weights.uninitialized import Uninitialized
 
 M = TypeVar("M", bound=nn.Module)
-FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+WEIGHT = ".weight"
+READABLE = frozenset({"F16", "BF16", "F32", "F64", *FP8_ENCODINGS, *GGUF_ENCODINGS})
 
 
-def build(
-    make: Callable[[], M],
-    files: TensorFiles,
-    layouts: Sequence[Layout],
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> M:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What weights are to become. Packed ones stay as they are in linear layers, unless `keeps_packed` is False."""
+
+    dtype: torch.dtype
+    device: torch.device | str = "cpu"
+    keeps_packed: bool = True
+
+
+def build(make: Callable[[], M], files: TensorSource, layouts: Sequence[Layout], target: Target) -> M:
     """The module that `make` makes, with the weights of `files`, which are in one of the `layouts`.
 
     Raises `MismatchedKeysError` (a `WeightsError`) that lists which tensors are missing, unexpected or misshapen.
@@ -36,21 +44,52 @@ def build(
     wanted = module.state_dict()
     layout = choose_layout(layouts, wanted, files)
     check_tensors(layout, wanted, files)
-    tensors = files.load()
-    state = {
-        row.target: row.to_target([tensors[source] for source in row.sources]).to(device, dtype) for row in layout.rows
-    }
-    module.load_state_dict(state, strict=True, assign=True)
+    assign(module, layout, files.load(layout.sources), target)
     return module.eval().requires_grad_(False)
 
 
-def choose_layout(layouts: Sequence[Layout], wanted: Mapping[str, Tensor], files: TensorFiles) -> Layout:
+def assign(module: nn.Module, layout: Layout, tensors: Mapping[str, Tensor | PackedTensor], target: Target) -> None:
+    """Hand a file's tensors to a module on `meta`, by the rows of an expanded layout."""
+    state = {}
+    for row in layout.rows:
+        sources = [tensors[source] for source in row.sources]
+        if packed := _stays_packed(row, sources, module, target):
+            _replace_linear(module, row.target.removesuffix(WEIGHT), packed.to(target.device))
+        else:
+            plain = [_unpacked(source, target.dtype) for source in sources]
+            state[row.target] = row.to_target(plain).to(target.device, target.dtype)
+    module.load_state_dict(state, strict=True, assign=True)
+
+
+def _stays_packed(
+    row: Row, sources: Sequence[Tensor | PackedTensor], module: nn.Module, target: Target
+) -> PackedTensor | None:
+    """Weights of linear layers that need no rearrangement do."""
+    owner, _, kind = row.target.rpartition(".")
+    match sources:
+        case [PackedTensor() as packed] if target.keeps_packed and row.operation is Operation.RENAME:
+            is_linear = kind == "weight" and isinstance(module.get_submodule(owner), nn.Linear)
+            return packed if is_linear else None
+        case _:
+            return None
+
+
+def _replace_linear(module: nn.Module, name: str, weight: PackedTensor) -> None:
+    has_bias = module.get_submodule(name).bias is not None
+    module.set_submodule(name, QuantizedLinear(weight, has_bias=has_bias))
+
+
+def _unpacked(tensor: Tensor | PackedTensor, dtype: torch.dtype) -> Tensor:
+    return tensor.unpack(dtype) if isinstance(tensor, PackedTensor) else tensor
+
+
+def choose_layout(layouts: Sequence[Layout], wanted: Mapping[str, Tensor], files: TensorSource) -> Layout:
     """The layout that shares most names with the files, expanded to the module's keys."""
     held = files.shapes().keys()
     return max((layout.expand(wanted) for layout in layouts), key=lambda layout: len(layout.sources & held))
 
 
-def check_tensors(layout: Layout, wanted: Mapping[str, Tensor], files: TensorFiles) -> None:
+def check_tensors(layout: Layout, wanted: Mapping[str, Tensor], files: TensorSource) -> None:
     """Compare the files with what an expanded layout needs for the module's `wanted` state.
 
     Raises `MismatchedKeysError`, or `WeightsError` for weights that are no floating point numbers.
@@ -80,11 +119,10 @@ def source_shapes(layout: Layout, wanted: Mapping[str, Tensor]) -> dict[str, tup
     return {name: tuple(tensor.shape) for name, tensor in layout.export(stand_ins).items()}
 
 
-def _check_dtypes(files: TensorFiles, needed: Mapping[str, object]) -> None:
-    odd = {name: dtype for name, dtype in files.dtypes().items() if name in needed and dtype not in FLOATS}
+def _check_dtypes(files: TensorSource, needed: Mapping[str, object]) -> None:
+    odd = {name: dtype for name, dtype in files.dtypes().items() if name in needed and dtype not in READABLE}
     if odd:
         name, dtype = next(iter(odd.items()))
         raise WeightsError(
-            f"{files.path} holds {len(odd)} weights that are no 16-, 32- or 64-bit floating point numbers, "
-            f"such as {name} in {dtype}"
+            f"{files.path} holds {len(odd)} weights in formats that are not read, such as {name} in {dtype}"
         )

@@ -117,18 +117,33 @@ def _original_attention() -> Iterable[Row]:
 
 
 def t5_layouts() -> tuple[Layout, ...]:
-    """The embedding has two names, of which a file may hold either or both."""
+    """The embedding has two names, of which a file may hold either or both; GGUF files have names of their own."""
     shared, embed_tokens = "shared.weight", "encoder.embed_tokens.weight"
     return (
         Layout("transformers", (SAME_NAME,), frozenset({embed_tokens})),
         Layout("transformers, embed_tokens", (Row(shared, (embed_tokens,)), SAME_NAME), frozenset({shared})),
+        Layout("llama.cpp", tuple(_llama_t5())),
     )
 
 
+def _llama_t5() -> Iterable[Row]:
+    yield Row("shared.weight", ("token_embd.weight",))
+    yield Row("encoder.final_layer_norm.weight", ("enc.output_norm.weight",))
+    layer = "encoder.block.#.layer"
+    for ours, theirs in (("q", "attn_q"), ("k", "attn_k"), ("v", "attn_v"), ("o", "attn_o")):
+        yield Row(f"{layer}.0.SelfAttention.{ours}.weight", (f"enc.blk.#.{theirs}.weight",))
+    yield Row(f"{layer}.0.SelfAttention.relative_attention_bias.weight", ("enc.blk.#.attn_rel_b.weight",))
+    yield Row(f"{layer}.0.layer_norm.weight", ("enc.blk.#.attn_norm.weight",))
+    for ours, theirs in (("wi_0", "ffn_gate"), ("wi_1", "ffn_up"), ("wo", "ffn_down")):
+        yield Row(f"{layer}.1.DenseReluDense.{ours}.weight", (f"enc.blk.#.{theirs}.weight",))
+    yield Row(f"{layer}.1.layer_norm.weight", ("enc.blk.#.ffn_norm.weight",))
+
+
 def clip_layouts() -> tuple[Layout, ...]:
-    """Files written before transformers 5 have a prefix; old ones also hold a constant."""
-    position_ids = "embeddings.position_ids"
+    """Files written before transformers 5 have a prefix; old ones also hold a constant, and files of the whole CLIP
+    what brings text and pictures together."""
+    position_ids, of_pictures = "embeddings.position_ids", {"logit_scale", "text_projection.weight"}
     return (
-        Layout("transformers", (SAME_NAME,), frozenset({f"text_model.{position_ids}"})),
-        Layout("transformers, no prefix", (Row("text_model.@", ("@",)),), frozenset({position_ids})),
+        Layout("transformers", (SAME_NAME,), frozenset({f"text_model.{position_ids}", *of_pictures})),
+        Layout("transformers, no prefix", (Row("text_model.@", ("@",)),), frozenset({position_ids, *of_pictures})),
     )

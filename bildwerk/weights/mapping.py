@@ -79,6 +79,10 @@ class Layout:
         families = [(_pattern(row.target), row) for row in self.rows]
         return replace(self, rows=tuple(_row_for(key, families) for key in keys))
 
+    def source_of(self, key: str) -> str:
+        """The first of the file's tensors that one of the model's is made of. Raises `KeyError`, as `expand` does."""
+        return self.expand([key]).rows[0].sources[0]
+
     def export(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The model's state -> what a file of this layout holds."""
         expanded = self.expand(state)

@@ -175,3 +175,42 @@ def test_an_embedded_model_lies_in_the_package_and_others_in_the_models_folder(t
     assert folder_of(tiny, tmp_path).parts[-3:] == ("bildwerk", "models", "flux-tiny")
     assert folder_of(schnell, tmp_path) == tmp_path / "black-forest-labs--flux-schnell"
     assert "black-forest-labs/FLUX.1-schnell" in how_to_get(schnell, tmp_path)
+
+
+@pytest.fixture
+def single_files(folder: Path) -> Path:
+    for name in (*MODULES, "scheduler"):
+        shutil.rmtree(folder / name)
+    (folder / "model_index.json").unlink()
+    (folder / "flux1-schnell.safetensors").write_bytes(safetensors())
+    (folder / "t5-v1_1-xxl-encoder-Q8_0.gguf").write_bytes(b"GGUF")
+    return folder
+
+
+def test_single_files_beside_the_tokenizers_have_no_problems(single_files: Path) -> None:
+    assert problems(single_files) == []
+
+
+def test_a_single_file_that_is_cut_off_is_named(single_files: Path) -> None:
+    path = single_files / "flux1-schnell.safetensors"
+    path.write_bytes(safetensors()[:-1])
+    [sentence] = problems(single_files)
+    assert sentence.startswith(f"{path} ")
+    assert "cut off" in sentence
+
+
+def test_single_files_need_the_tokenizers(single_files: Path) -> None:
+    shutil.rmtree(single_files / "tokenizer_2")
+    assert problems(single_files) == [f"the folder {single_files / 'tokenizer_2'} is missing"]
+
+
+def test_a_single_file_takes_the_place_of_a_components_folder(folder: Path) -> None:
+    (folder / "transformer" / "model.safetensors").rename(folder / "flux1-schnell.safetensors")
+    (folder / "transformer" / "config.json").unlink()
+    (folder / "transformer").rmdir()
+    assert problems(folder) == []
+
+
+def test_a_single_file_that_is_not_needed_is_not_looked_at(folder: Path) -> None:
+    (folder / "flux1-schnell.safetensors").write_bytes(b"")
+    assert problems(folder) == []

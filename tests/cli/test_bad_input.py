@@ -6,12 +6,14 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from bildwerk.engine.request import OutOfMemoryError, Progress
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, Outcome, start_process
 
 GENERATE = ("generate", "a lake", "--model", "flux-schnell")
@@ -42,7 +44,7 @@ def assert_explained(outcome: Outcome, sentence: str, folder: Path) -> None:
         (("--steps", "many"), "many"),
         (("--seed", "4294967296"), "seed 4294967296 is outside 0 to 4294967295"),
         (("--n", "0"), "number of pictures 0 is outside 1 to 100"),
-        (("--device", "toaster", "--size", "64"), "there is no device 'toaster' here"),
+        (("--device", "toaster", "--size", "64"), "device 'toaster' is not one of cpu"),
         (("--dtype", "float8", "--size", "64"), "dtype 'float8' is not one of float32, bfloat16"),
         (("--colour", "red"), "--colour"),
     ],
@@ -76,9 +78,11 @@ def test_no_prompt_at_a_terminal(bildwerk: Bildwerk, tmp_path: Path, monkeypatch
 def test_a_prompt_of_a_megabyte(
     bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", StringIO("a" * 1_000_000))
+    piped = StringIO("a" * 1_000_000)
+    monkeypatch.setattr("sys.stdin", piped)
     outcome = bildwerk("generate", "--model", "flux-schnell", "-o", tmp_path / "lake.png")
-    assert_explained(outcome, "the prompt has 1,000,000 characters; the limit is 10,000", tmp_path)
+    assert_explained(outcome, "the prompt has more than 10,000 characters, which is the limit", tmp_path)
+    assert piped.tell() == 10_001
 
 
 def test_a_model_whose_folder_is_missing(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path) -> None:
@@ -86,6 +90,73 @@ def test_a_model_whose_folder_is_missing(bildwerk: Bildwerk, models_folder: Path
     outcome = bildwerk(*GENERATE, "-o", tmp_path / "lake.png")
     assert_explained(outcome, f"the folder {models_folder / SCHNELL_FOLDER} does not exist", tmp_path)
     assert "hf download black-forest-labs/FLUX.1-schnell" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("folder", "sentence"),
+    [
+        ("~nosuchuser/models", "there is no home folder for ~nosuchuser/models: set BILDWERK_MODELS to another one"),
+        ("/" + "x" * 300, "File name too long"),
+    ],
+)
+def test_a_models_folder_that_cannot_be(
+    bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, sentence: str
+) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", folder)
+    assert_explained(bildwerk(*GENERATE, "-o", tmp_path / "lake.png"), sentence, tmp_path)
+
+
+def test_an_embedded_model_needs_no_models_folder(bildwerk: Bildwerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", "~nosuchuser/models")
+    [model] = bildwerk("models", "show", "flux-tiny").events
+    assert model["folder"].endswith("flux-tiny")
+
+
+def test_every_path_is_checked_before_the_work(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path) -> None:
+    (models_folder / "lake-2.png").mkdir()
+    outcome = bildwerk(*GENERATE, "--size", "64", "--n", "2", "-o", models_folder / "lake.png")
+    assert_explained(outcome, "lake-2.png: it is a folder", tmp_path)
+    assert not (models_folder / "lake-1.png").exists()
+
+
+def failing_import(name: str) -> object:
+    """`import` raises as it does where the module `name` is not installed."""
+
+    class Missing:
+        def find_spec(self, wanted: str, *_: object) -> None:
+            if wanted == "bildwerk.engine.engine":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    return Missing()
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_code", "sentence"),
+    [("torch", 1, "needs torch, which is not installed"), ("bildwerk.gone", 3, "a bug: ModuleNotFoundError")],
+)
+def test_only_the_packages_of_the_engine_may_be_missing(
+    bildwerk: Bildwerk, models_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, exit_code: int, sentence: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(models_folder))
+    monkeypatch.delitem(sys.modules, "bildwerk.engine.engine", raising=False)
+    monkeypatch.setattr("sys.meta_path", [failing_import(name), *sys.meta_path])
+    outcome = bildwerk(*GENERATE, "--size", "64", "-o", models_folder / "lake.png")
+    assert outcome.exit_code == exit_code
+    assert sentence in outcome.err
+
+
+class FailingEngine:
+    def generate(self, _requests: object) -> Iterator[object]:
+        yield Progress("encode", 0, 1)
+        raise OutOfMemoryError("the device has too little memory")
+
+
+def test_an_engine_that_fails_at_work_is_explained(
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bildwerk.cli.commands.generate.load_engine", lambda *_: FailingEngine())
+    outcome = bildwerk(*GENERATE, "--size", "64", "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "the device has too little memory", tmp_path)
 
 
 def weights(models_folder: Path) -> Path:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bildwerk.cli.machine import read_machine
+from bildwerk.cli.commands.doctor import describe
+from bildwerk.cli.machine import read_devices, read_machine
 from bildwerk.cli.main import COMMANDS
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 
@@ -70,6 +71,16 @@ def test_doctor_examines_machine_packages_devices_and_models(bildwerk: Bildwerk,
     assert diagnosis["devices"]["devices"][0]["name"] == "cpu"
     assert diagnosis["machine"]["cores"] >= 1
     assert {model["id"] for model in diagnosis["models"]} >= {"bildwerk/flux-tiny", "black-forest-labs/flux-schnell"}
+
+
+def test_doctor_runs_nothing_that_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('this file was run')")
+    monkeypatch.chdir(tmp_path)
+    assert "devices" in read_devices()
+
+
+def test_a_device_is_described_with_a_label_to_each_number() -> None:
+    assert describe({"name": "cpu", "threads": 1}) == "cpu, threads 1"
 
 
 def test_doctor_on_a_machine_without_models_says_what_to_do(

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bildwerk.cli.order import random_seed
 from bildwerk.engine import images
+from bildwerk.engine.request import MAX_SEED
 from tests.cli.conftest import Bildwerk
 
 SMALL = ("--model", "flux-schnell", "--size", "64x64", "--steps", "1")
@@ -79,6 +81,12 @@ def test_without_a_seed_it_draws_one_and_says_which(bildwerk: Bildwerk, tmp_path
     drawn = outcome.events[0]["seed"]
     assert 0 <= drawn < 2**32
     assert (tmp_path / f"{drawn}.png").is_file()
+
+
+def test_a_drawn_seed_leaves_room_for_the_seeds_of_the_other_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda bound: bound - 1)
+    assert random_seed(1) == MAX_SEED
+    assert random_seed(100) + 99 == MAX_SEED
 
 
 def test_whatever_had_to_be_moved_is_a_warning_said_once(bildwerk: Bildwerk, tmp_path: Path) -> None:

@@ -72,3 +72,45 @@ def test_a_target_that_cannot_be_is_refused_before_the_work(tmp_path: Path) -> N
             check_writable(tmp_path / parent / "lake.png")
     check_writable(tmp_path / "lake.png")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    link = tmp_path / "lake.png"
+    link.symlink_to(tmp_path / "pictures" / "lake.png")
+    write_file(link, b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "pictures" / "lake.png").read_bytes() == b"new"
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "lake.png"
+    link.symlink_to(link)
+    with pytest.raises(CommandError, match="cannot write"):
+        check_writable(link)
+
+
+def test_a_pipe_is_refused_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "lake.png"
+    os.mkfifo(pipe)
+    for attempt in (lambda: check_writable(pipe), lambda: write_file(pipe, b"new")):
+        with pytest.raises(CommandError, match="it is a device or a pipe"):
+            attempt()
+    assert pipe.is_fifo()
+
+
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    target = tmp_path / "lake.png"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    write_file(target, b"new")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 251 + ".png")
+    check_writable(target)
+    write_file(target, b"new")
+    assert target.read_bytes() == b"new"
+    with pytest.raises(CommandError, match="File name too long"):
+        check_writable(tmp_path / ("x" * 252 + ".png"))

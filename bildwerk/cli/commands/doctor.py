@@ -4,13 +4,11 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bildwerk.cli.commands.models import ModelState, state_of
 from bildwerk.cli.failure import ExitCode
-from bildwerk.cli.machine import Machine, package_version, read_devices, read_machine
+from bildwerk.cli.machine import ENGINE_PACKAGES, Machine, package_version, read_devices, read_machine
+from bildwerk.cli.model_state import ModelState, state_of
 from bildwerk.cli.report import wants_json, write_json
 from bildwerk.domain.catalog import load_catalog
-
-ENGINE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
 
 
 @dataclass(frozen=True, slots=True)

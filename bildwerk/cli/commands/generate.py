@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bildwerk.cli.failure import CommandError
+from bildwerk.cli.machine import ENGINE_PACKAGES
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
@@ -64,9 +65,12 @@ def generate(
     with open_report(json) as report:
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
-        engine = load_engine(order.spec, device, dtype, report)
-        for batch in order.batches():
-            make_pictures(engine, batch, order, report)
+        try:
+            engine = load_engine(order.spec, device, dtype, report)
+            for batch in order.batches():
+                make_pictures(engine, batch, order, report)
+        except EngineError as error:
+            raise CommandError(str(error)) from error
         report.end(order.request.num_images, time.perf_counter() - started)
 
 
@@ -76,13 +80,12 @@ def load_engine(spec: EngineSpec, device: str | None, dtype: str | None, report:
     try:
         from bildwerk.engine.engine import FluxEngine
     except ModuleNotFoundError as error:
+        if error.name not in ENGINE_PACKAGES:
+            raise
         raise CommandError(
             f"making pictures here needs {error.name}, which is not installed: pip install 'bildwerk[engine]'"
         ) from error
-    try:
-        engine = FluxEngine.load(spec, device, dtype)
-    except EngineError as error:
-        raise CommandError(str(error)) from error
+    engine = FluxEngine.load(spec, device, dtype)
     report.progress(Progress("load", 1, 1))
     return engine
 

@@ -1,44 +1,15 @@
 """`bildwerk models`: what can be asked for, and whether its files are here."""
 
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from cyclopts import App
 
-from bildwerk.checkpoints.integrity import problems
-from bildwerk.checkpoints.location import folder_of, how_to_get
-from bildwerk.cli.model_files import models_folder, named_model
+from bildwerk.cli.model_files import named_model
+from bildwerk.cli.model_state import ModelState, state_of
 from bildwerk.cli.report import wants_json, write_json
-from bildwerk.domain.catalog import ModelSpec, load_catalog
+from bildwerk.domain.catalog import load_catalog
 
 models = App(name="models", help="The models that can be asked for.")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """A model and what its folder looks like."""
-
-    model: ModelSpec
-    folder: Path
-    problems: tuple[str, ...]
-
-    @property
-    def is_ready(self) -> bool:
-        return not self.problems
-
-    @property
-    def advice(self) -> str | None:
-        return None if self.is_ready else how_to_get(self.model, self.folder)
-
-    def as_json(self) -> dict[str, object]:
-        facts = {"ready": self.is_ready, "folder": str(self.folder), "problems": self.problems, "advice": self.advice}
-        return asdict(self.model) | facts
-
-
-def state_of(model: ModelSpec) -> ModelState:
-    folder = folder_of(model, models_folder())
-    return ModelState(model, folder, tuple(problems(folder)))
 
 
 @models.command(name="list")

@@ -1,0 +1,154 @@
+"""Low-rank adaptations: small files that change what a transformer paints, added to it for as long as they are wanted.
+
+The shared weights are never touched: while `applied` is entered, each adapted linear layer adds
+`weight * scale * x A^T B^T` to its result, so that requests with different adaptations take turns on one model.
+
+R rank, I values in, O values out.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bildwerk.flux.transformer import Flux
+from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.lora_metadata import read_alpha
+from bildwerk.weights.lora_names import LoraKey, Slot, parse_key, slots
+from bildwerk.weights.packed import PackedTensor
+from bildwerk.weights.quantized_linear import QuantizedLinear
+from bildwerk.weights.read_safetensors import open_safetensors
+from bildwerk.weights.safetensors_header import shown
+from bildwerk.weights.tensor_source import TensorSource
+
+FLOATS = frozenset({"F16", "BF16", "F32"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """What is added to rows `begin` and on of one linear layer's result. down: R I, up: O R, the scale included."""
+
+    begin: int
+    down: Tensor
+    up: Tensor
+
+    def add_to(self, result: Tensor, x: Tensor, weight: float) -> None:
+        """x: ... I, result: ... all rows of the layer, changed in place."""
+        added = F.linear(F.linear(x, self.down), self.up)
+        result.narrow(-1, self.begin, len(self.up)).add_(added, alpha=weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lora:
+    """A file's adaptation of one architecture, by the names of the linear layers it patches."""
+
+    path: Path
+    patches: Mapping[str, tuple[Patch, ...]]
+
+
+def load_lora(path: Path, model: Flux, dtype: torch.dtype, device: torch.device | str = "cpu") -> Lora:
+    """A safetensors file with the names of diffusers, kohya or the original.
+
+    Raises `WeightsError` where it is damaged or was made for another architecture than that of `model`.
+    """
+    files = open_safetensors(path)
+    parts = _parts(files)
+    known = slots(model.params, [name for name, child in model.named_modules() if isinstance(child, LINEAR)])
+    loaded = files.load(files.shapes())
+    usual_alpha = read_alpha(path)
+    patches: dict[str, list[Patch]] = defaultdict(list)
+    for owner, keys in parts.items():
+        if owner not in known:
+            raise WeightsError(
+                f"{path} is not for this model: it changes {shown(owner)}, which this model does not have"
+            )
+        slot = known[owner]
+        patch = _patch(path, owner, slot, {part: loaded[name] for part, name in keys.items()}, usual_alpha)
+        _check_fits(path, owner, patch, model.get_submodule(slot.module), slot)
+        patches[slot.module].append(replace(patch, down=patch.down.to(device, dtype), up=patch.up.to(device, dtype)))
+    return Lora(path, {module: tuple(held) for module, held in patches.items()})
+
+
+LINEAR = (nn.Linear, QuantizedLinear)
+
+
+def _parts(files: TensorSource) -> dict[str, dict[LoraKey, str]]:
+    """The file's names, gathered by what they change."""
+    parts: dict[str, dict[LoraKey, str]] = defaultdict(dict)
+    for name, dtype in files.dtypes().items():
+        if (found := parse_key(name)) is None:
+            raise WeightsError(f"{files.path} is not a LoRA that is understood: it holds {shown(name)}")
+        owner, part = found
+        if part in parts[owner]:
+            raise WeightsError(f"{files.path} changes {shown(owner)} twice")
+        if dtype not in FLOATS:
+            raise WeightsError(f"{files.path} holds {shown(name)} in {dtype}; only 16- and 32-bit floats are read")
+        parts[owner][part] = name
+    if not parts:
+        raise WeightsError(f"{files.path} holds no tensors")
+    return parts
+
+
+def _patch(
+    path: Path, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor | PackedTensor], usual_alpha: float | None
+) -> Patch:
+    down, up = (tensors.get(part) for part in (LoraKey.DOWN, LoraKey.UP))
+    if not isinstance(down, Tensor) or not isinstance(up, Tensor):
+        raise WeightsError(f"{path} changes {shown(owner)} by half: one of its two matrices is missing")
+    if down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1] or not len(down):
+        raise WeightsError(
+            f"{path} changes {shown(owner)} by matrices that do not fit together: {list(up.shape)} x {list(down.shape)}"
+        )
+    rank = len(down)
+    scale = _alpha(path, owner, tensors.get(LoraKey.ALPHA), usual_alpha or rank) / rank
+    return Patch(slot.begin, down.float(), slot.rearrange(up.float() * scale))
+
+
+def _alpha(path: Path, owner: str, alpha: Tensor | PackedTensor | None, usual: float) -> float:
+    """A file that says nothing has it included in its matrices: it is the rank, then."""
+    if alpha is None:
+        return usual
+    if not isinstance(alpha, Tensor) or alpha.numel() != 1 or not bool(alpha.isfinite().all()):
+        raise WeightsError(f"{path} gives {shown(owner)} an alpha that is not one finite number")
+    return float(alpha)
+
+
+def _check_fits(path: Path, owner: str, patch: Patch, linear: nn.Module, slot: Slot) -> None:
+    outputs, inputs = linear.shape if isinstance(linear, QuantizedLinear) else _shape(linear)
+    rows = slot.rows or outputs
+    if (len(patch.up), patch.down.shape[1]) != (rows, inputs):
+        raise WeightsError(
+            f"{path} is not for this model: its change of {shown(owner)} is "
+            f"{[len(patch.up), patch.down.shape[1]]} instead of {[rows, inputs]}"
+        )
+
+
+def _shape(linear: nn.Module) -> tuple[int, ...]:
+    return tuple(linear.get_parameter("weight").shape)
+
+
+@contextmanager
+def applied(model: nn.Module, loras: Sequence[tuple[Lora, float]]) -> Iterator[None]:
+    """While entered, `model` computes with these adaptations, each as strong as its number says."""
+    by_module: dict[str, list[tuple[Patch, float]]] = defaultdict(list)
+    for lora, weight in loras:
+        for name, patches in lora.patches.items():
+            by_module[name] += [(patch, weight) for patch in patches]
+    with ExitStack() as stack:
+        for name, weighted in by_module.items():
+            handle = model.get_submodule(name).register_forward_hook(_adder(weighted))
+            stack.callback(handle.remove)
+        yield
+
+
+def _adder(weighted: Sequence[tuple[Patch, float]]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def add(_: nn.Module, inputs: tuple[Tensor, ...], result: Tensor) -> None:
+        for patch, weight in weighted:
+            patch.add_to(result, inputs[0], weight)
+
+    return add
