@@ -16,7 +16,7 @@ from bildwerk.api.edge import Edge
 from bildwerk.api.file_urls import FileUrls
 from bildwerk.api.limits import RateLimiter
 from bildwerk.checkpoints.integrity import problems
-from bildwerk.checkpoints.location import folder_of, how_to_get
+from bildwerk.checkpoints.location import folder_of
 from bildwerk.domain.catalog import Catalog, ModelSpec, load_catalog
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.engine.request import EngineSpec
@@ -141,7 +141,7 @@ def what_is_served(settings: Settings, catalog: Catalog) -> Offer:
     folders = {spec.id: folder_of(spec, settings.models_dir) for spec in catalog.values()}
     fake = settings.engine == "fake"
     missing = {
-        spec.id: how_to_get(spec, folders[spec.id])
+        spec.id: advice(spec)
         for spec in catalog.values()
         if not (fake and spec.embedded) and problems(folders[spec.id])
     }
@@ -153,6 +153,16 @@ def what_is_served(settings: Settings, catalog: Catalog) -> Offer:
     for name, stand_in in stand_ins.items():
         log.warning("demo: another model stands in", model=name, stand_in=stand_in, real_weights=missing[name])
     return Offer(engines, stand_ins, {} if can_stand_in else missing)
+
+
+def advice(spec: ModelSpec) -> str:
+    """For clients, who are not told of the server's folders."""
+    if spec.embedded:
+        return "it is part of Bildwerk, but this installation is incomplete: install it again"
+    return (
+        f"its weights are not here; on the server, `hf download {spec.source}` gets them, into the folder that "
+        f"`bildwerk models show {spec.short_name}` names, or --demo lets flux-tiny stand in"
+    )
 
 
 def local_fleet(settings: Settings, catalog: Catalog, offer: Offer) -> list[Replica]:

@@ -45,6 +45,7 @@ class Dispatcher:
         self._work = asyncio.Event()
         self._draining = asyncio.Event()
         self._runs: set[BatchRun] = set()
+        self._claiming = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: list[asyncio.Task[None]] = []
 
@@ -106,7 +107,8 @@ class Dispatcher:
         self._runs.clear()
 
     async def _idle(self) -> None:
-        while self._runs:
+        """A claim that is on its way counts as work: cut off, it would stay claimed by nobody."""
+        while self._runs or self._claiming:
             await asyncio.sleep(0.02)
 
     async def _serve(self, replica: Replica) -> None:
@@ -130,9 +132,13 @@ class Dispatcher:
         if self._draining.is_set():
             return []
         room = queue.Room(replica.name, replica.models, replica.max_images, self._lease_ms)
-        return await self._records.database.write(
-            lambda connection: queue.claim_batch(connection, self._records.now(), room, self._share)
-        )
+        self._claiming += 1
+        try:
+            return await self._records.database.write(
+                lambda connection: queue.claim_batch(connection, self._records.now(), room, self._share)
+            )
+        finally:
+            self._claiming -= 1
 
     async def _run(self, replica: Replica, jobs: list[Job]) -> None:
         run = BatchRun(jobs, replica, self._records)

@@ -25,6 +25,12 @@ def test_half_of_a_certificate_is_explained(tmp_path: Path, capsys: pytest.Captu
     assert "go together" in capsys.readouterr().err
 
 
+def test_a_proxy_that_is_no_network_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["serve", "--behind-proxy", "everybody", "--data-dir", str(tmp_path / "data"), "--engine", "fake"]
+    assert main(words) == 1
+    assert "--behind-proxy must be an address or a network" in capsys.readouterr().err
+
+
 def test_a_number_that_is_none_in_the_environment_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

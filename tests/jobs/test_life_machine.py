@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import select, text
 
+from bildwerk.domain.errors import InsufficientBalance
 from bildwerk.jobs import idempotency, lifecycle
 from bildwerk.store import ledger
 from bildwerk.store.files import StoredFile, describe
@@ -30,7 +31,7 @@ TestLife.settings = settings(
 )
 
 HUNT = settings(
-    max_examples=100,
+    max_examples=400,
     stateful_step_count=15,
     derandomize=True,
     database=None,
@@ -129,6 +130,7 @@ MUTANTS: list[Patch] = [
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_planted_bug_is_caught(mutant: Patch, monkeypatch: pytest.MonkeyPatch):
+    """By an invariant, or by the ledger itself, which refuses to move what is not there."""
     mutant(monkeypatch)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, InsufficientBalance)):
         run_state_machine_as_test(LifeMachine, settings=HUNT)

@@ -22,6 +22,7 @@ from bildwerk.store.database import Database
 keys = App(name="keys", help="API keys: make, list and revoke them.")
 
 DAY_MS = 86_400_000
+MAX_DAYS = 36_500
 
 
 @keys.command
@@ -51,6 +52,8 @@ def create(
     json
         Print a JSON object with the field `key`.
     """
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise CommandError(f"--days must be from 1 to {MAX_DAYS}, not {days}")
     with opened(data_dir) as (folder, database):
         now = start_clock()()
         owner = owning_account(database, account)

@@ -28,12 +28,12 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     data_dir: Path | None = None,
-    demo: bool = False,
+    demo: Annotated[bool, Parameter(negative=())] = False,
     public_url: str | None = None,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
     behind_proxy: str | None = None,
-    i_know_plain_http: bool = False,
+    i_know_plain_http: Annotated[bool, Parameter(negative=())] = False,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     engine: Annotated[Literal["flux", "fake"], Parameter(show=False)] = "flux",
     fake_step_seconds: Annotated[float, Parameter(show=False)] = 0.0,
@@ -51,7 +51,7 @@ def serve(
     demo
         Let flux-tiny answer for models whose weights are not here, and say so.
     public_url
-        Where clients reach the server, such as https://pictures.example.
+        Where clients reach the server, such as https://pictures.example; requests to other hosts are refused.
     tls_certificate
         PEM file with the certificate chain; with it the server speaks HTTPS.
     tls_key
@@ -76,6 +76,8 @@ def serve(
         behind_proxy=behind_proxy,
     )
     tls = tls_options(tls_certificate, tls_key)
+    if behind_proxy:
+        require_network(behind_proxy)
     require_safe_bind(settings, is_safe=bool(tls or behind_proxy or i_know_plain_http))
     folder = create_data_folder(settings.data_dir)
     FolderLock(folder.path)
@@ -110,6 +112,14 @@ def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:
         "--tls-certificate and --tls-key, or --behind-proxy NETWORK for a proxy that speaks HTTPS, or, if the network "
         "is trusted, --i-know-plain-http"
     )
+
+
+def require_network(text: str) -> None:
+    """Raises `SetupError` for what is neither an address nor a network."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise SetupError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,123 @@
+"""The dispatcher over a real database and an engine in this process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from bildwerk.domain.prediction import Status
+from bildwerk.engine.fake import FakeEngine
+from bildwerk.engine.request import GenerateRequest
+from bildwerk.fleet.dispatcher import Dispatcher, Pace
+from bildwerk.fleet.inline import InlineReplica
+from bildwerk.fleet.records import Records
+from bildwerk.jobs import lifecycle
+from bildwerk.jobs.engine_request import as_input
+from bildwerk.jobs.progress import ProgressHub
+from bildwerk.store.database import Database
+from bildwerk.store.files import MemoryFiles
+from tests.books import MODEL, Books
+from tests.inline_service import tiny_spec
+
+PACE = Pace(poll=0.02, heartbeat=0.05, drain=30.0)
+INPUT = as_input(GenerateRequest("a lake", 64, 64, 4, 7))
+
+
+def dispatched(
+    books: Books,
+    folder: Path,
+    test: Callable[[Dispatcher], Awaitable[None]],
+    *,
+    step_seconds: float = 0.0,
+    pace: Pace = PACE,
+) -> None:
+    """Run `test` beside a dispatcher, then drain it."""
+
+    async def run() -> None:
+        database = Database(folder / "books.db", is_guest=True)
+        records = Records(database, MemoryFiles(), ProgressHub(), lambda: books.now)
+        replica = InlineReplica("inline", frozenset({MODEL}), FakeEngine(tiny_spec(), step_seconds))
+        dispatcher = Dispatcher(records, [replica], pace)
+        await dispatcher.start()
+        await test(dispatcher)
+        await dispatcher.drain()
+        database.close()
+
+    asyncio.run(run())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_what_waits_is_made(books: Books, tmp_path: Path):
+    predictions = [books.submit(input=INPUT) for _ in range(5)]
+
+    async def test(dispatcher: Dispatcher) -> None:
+        dispatcher.wake()
+        await until(lambda: all(books.status(each) is Status.SUCCEEDED for each in predictions))
+
+    dispatched(books, tmp_path, test)
+
+
+def test_draining_finishes_what_runs_and_claims_nothing_more(books: Books, tmp_path: Path):
+    first = books.submit(input=INPUT)
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(first) is Status.RUNNING)
+        books.submit(input=INPUT)
+        dispatcher.stop_claiming()
+
+    dispatched(books, tmp_path, test, step_seconds=0.1)
+    assert books.status(first) is Status.SUCCEEDED
+    assert len(books.claim(max_images=4)) == 1
+
+
+def test_a_short_drain_gives_back_with_the_attempt(books: Books, tmp_path: Path):
+    prediction = books.submit(input=INPUT)
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(prediction) is Status.RUNNING)
+
+    dispatched(books, tmp_path, test, step_seconds=0.3, pace=Pace(poll=0.02, drain=0.0))
+    found = books.prediction(prediction)
+    assert (found.status, found.attempts) == (Status.QUEUED, 0)
+
+
+def test_a_heartbeat_tells_the_worker_of_a_wish_that_it_was_not_told(books: Books, tmp_path: Path):
+    prediction = books.submit(input=INPUT)
+
+    async def test(_dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(prediction) is Status.RUNNING)
+        books.do(lifecycle.cancel, books.now, books.account, prediction)
+        await until(lambda: books.status(prediction) is Status.CANCELED)
+
+    dispatched(books, tmp_path, test, step_seconds=0.3)
+
+
+def test_what_another_took_away_is_dropped_and_writes_nothing(books: Books, tmp_path: Path):
+    prediction = books.submit(input=INPUT)
+
+    async def test(_dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(prediction) is Status.RUNNING)
+        stolen = text("UPDATE predictions SET worker = 'another', lease_until = 9e15 WHERE id = :id")
+        books.do(lambda connection: connection.execute(stolen, {"id": prediction}))
+
+    dispatched(books, tmp_path, test, step_seconds=0.2)
+    assert books.status(prediction) is Status.RUNNING
+    assert books.prediction(prediction).outputs == ()
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_an_impossible_input_fails_as_the_callers_own(books: Books, tmp_path: Path, pictures: int):
+    prediction = books.submit(input={**INPUT, "steps": 0, "num_images": pictures}, images=pictures)
+
+    async def test(_dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(prediction) is Status.FAILED)
+
+    dispatched(books, tmp_path, test)
+    assert books.prediction(prediction).error_code == "invalid_input"
