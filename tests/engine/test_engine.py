@@ -260,7 +260,7 @@ def test_a_lack_of_memory_at_load_names_the_model_and_the_device(
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("bildwerk.weights.assign.TensorFiles.load", fail)
+    monkeypatch.setattr("bildwerk.weights.read_safetensors.TensorFiles.load", fail)
     with pytest.raises(
         OutOfMemoryError, match=r"^cpu has too little memory for the weights of toy in float32: CUDA out"
     ):
