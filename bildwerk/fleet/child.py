@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bildwerk.engine.frames import BrokenFrame, Frame, pack, receive_frame
+from bildwerk.engine.request import ENGINE_ENVIRONMENT
 
 COMMAND = (sys.executable, "-m", "bildwerk.engine.worker")
 STREAM_LIMIT = 1 << 20
@@ -108,6 +109,6 @@ class Child:
 
 def child_environment() -> dict[str, str]:
     """What the engine needs of our environment, and no credential that may be in it."""
-    return {
+    return ENGINE_ENVIRONMENT | {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }

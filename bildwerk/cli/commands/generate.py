@@ -12,11 +12,15 @@ from bildwerk.cli.machine import ENGINE_PACKAGES
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
-from bildwerk.engine.request import Engine, EngineError, EngineSpec, GeneratedImage, GenerateRequest, Progress
-
-PATIENT_THREADS = ("OMP_WAIT_POLICY", "PASSIVE")
-"""Read once, when torch is loaded. By default its threads spin while they wait; where other processes wanted the same
-cores, that made a picture three times slower."""
+from bildwerk.engine.request import (
+    ENGINE_ENVIRONMENT,
+    Engine,
+    EngineError,
+    EngineSpec,
+    GeneratedImage,
+    GenerateRequest,
+    Progress,
+)
 
 
 def generate(
@@ -76,7 +80,7 @@ def generate(
 
 def load_engine(spec: EngineSpec, device: str | None, dtype: str | None, report: Report) -> Engine:
     report.progress(Progress("load", 0, 1))
-    os.environ.setdefault(*PATIENT_THREADS)
+    os.environ.update(ENGINE_ENVIRONMENT | os.environ)
     try:
         from bildwerk.engine.engine import FluxEngine
     except ModuleNotFoundError as error:
