@@ -156,7 +156,7 @@ def test_no_credential_reaches_the_child(monkeypatch: pytest.MonkeyPatch):
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
 
 
-def test_the_childs_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch):
+def test_the_childs_threads_sleep_while_they_wait_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     assert child_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
