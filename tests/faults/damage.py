@@ -28,7 +28,7 @@ QUICK = {
 """A service that notices harm in seconds."""
 
 
-def eventually(read: Callable[[], T]) -> T:
+def eventually(read: Callable[[], T | None]) -> T:
     """The first true value that `read` gives."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (value := read()):
