@@ -7,6 +7,7 @@ import selectors
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -86,13 +87,13 @@ def exchange(url: str, requests: Sequence[bytes], connections: int) -> Run:
     where = urlsplit(url)
     assert where.hostname is not None
     assert where.port is not None
-    left = iter(requests)
-    opened = [Connection(where.hostname, where.port) for _ in range(min(connections, len(requests)))]
-    started, used = time.perf_counter(), time.process_time()
-    answers = tuple(answers_of(opened, left))
-    seconds, used = time.perf_counter() - started, time.process_time() - used
-    for connection in opened:
-        connection.socket.close()
+    with ExitStack() as closing:
+        opened = [Connection(where.hostname, where.port) for _ in range(min(connections, len(requests)))]
+        for connection in opened:
+            closing.enter_context(connection.socket)
+        started, used = time.perf_counter(), time.process_time()
+        answers = tuple(answers_of(opened, iter(requests)))
+        seconds, used = time.perf_counter() - started, time.process_time() - used
     return Run(answers, seconds, used / seconds)
 
 

@@ -2,12 +2,14 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from bench.lean_client import exchange, request_bytes
 
+PAUSE_SECONDS = 0.02
 ANSWERS = {
     b"/in-pieces": [b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 5\r\n\r\nw", b"hole"],
     b"/missing": [b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"],
@@ -32,6 +34,7 @@ def serve_one_client(listening: socket.socket) -> None:
             pieces = ANSWERS[request.split()[1]]
             for piece in pieces:
                 client.sendall(piece)
+                time.sleep(PAUSE_SECONDS)
             if not pieces:
                 return
 
