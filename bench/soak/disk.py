@@ -79,4 +79,4 @@ def command(*words: str) -> None:
     except FileNotFoundError:
         raise NoDisk(f"there is no {words[0]} here") from None
     if done.returncode:
-        raise NoDisk(f"{' '.join(words[:1])}: {done.stderr.strip()}")
+        raise NoDisk(done.stderr.strip().partition("\n")[0] or f"{words[0]} failed")
