@@ -19,8 +19,6 @@ from tests.faults.damage import QUICK, check, ended, eventually, is_running, is_
 from tests.live_service import LiveService, live_service
 
 LIFTED = {"BILDWERK_LIMIT_SUBMITS_PER_MINUTE": "100000000", "BILDWERK_LIMIT_QUEUED_PER_ACCOUNT": "1000000"}
-DEATHS_A_LIFE = 2
-"""A third in five minutes would, as it should, make the worker unhealthy."""
 
 
 class Lane:
@@ -36,9 +34,6 @@ class Lane:
     def serve(self, name: str, step_seconds: float) -> Any:
         options = ("--fake-step-seconds", str(step_seconds))
         return live_service(self.folder / name, *options, environment={**QUICK, **LIFTED})
-
-    def is_late(self) -> bool:
-        return time.monotonic() > self.deadline
 
     def expect(self, is_so: bool, sentence: str) -> None:
         if not is_so:
@@ -57,7 +52,7 @@ class Lane:
     def repeat(self, count: int, act: Callable[[int], None]) -> int:
         """How many of `count` were done in time."""
         for number in range(count):
-            if self.is_late():
+            if time.monotonic() > self.deadline:
                 return number
             act(number)
         return count
@@ -65,13 +60,9 @@ class Lane:
 
 def harm_workers(lane: Lane, number: signal.Signals, times: int) -> int:
     """Kill or freeze the worker in the middle of a prediction, `times` times; how many were done."""
-    done = 0
-    while done < times and not lane.is_late():
-        with lane.serve(f"workers-{number.name}", 0.2) as service:
-            for _ in range(min(DEATHS_A_LIFE, times - done)):
-                harm_one_worker(lane, service, number)
-                done += 1
-            lane.expect_clean(service)
+    with lane.serve(f"workers-{number.name}", 0.2) as service:
+        done = lane.repeat(times, lambda _: harm_one_worker(lane, service, number))
+        lane.expect_clean(service)
     return done
 
 
