@@ -19,6 +19,7 @@ async def hello(_request: Request) -> JSONResponse:
 
 def main() -> None:
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     app = Starlette(routes=[Route("/", hello)])
     config = uvicorn.Config(app, http="httptools", log_config=None, access_log=False, lifespan="off", ws="none")
     print(f"listening on http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
