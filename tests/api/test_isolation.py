@@ -3,6 +3,7 @@
 The table names every route there is, so that a new one cannot be forgotten.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from httpx import Response
 
 from bildwerk.api.routes import ROUTES
 from bildwerk.domain.account import Scope
+from bildwerk.domain.api_key import new_api_key
 from bildwerk.store import accounts
 from tests.inline_service import GOOD, InlineService, bearer, inline_service
 
@@ -171,6 +173,27 @@ def test_a_revoked_key_is_refused(service: InlineService):
 def test_an_expired_key_is_refused(service: InlineService):
     _, secret = service.new_key(expires_at=service.service.context.now())
     assert service.client.get(f"{P}/history", headers=bearer(secret)).status_code == 401
+
+
+def test_all_keys_that_are_none_get_the_same_answer(service: InlineService):
+    revoked_id, revoked = service.new_key()
+    service.database.write_blocking(lambda connection: accounts.revoke_key(connection, 2, revoked_id))
+    _, expired = service.new_key(expires_at=service.service.context.now())
+    unknown, typo = new_api_key().secret, service.key[:-1] + ("a" if service.key[-1] != "a" else "b")
+    attempts = [
+        "",
+        "Basic Zm9vOmJhcg==",
+        "Bearer",
+        "Bearer ' OR '1'='1",
+        *map(bearer_text, [revoked, expired, unknown, typo]),
+    ]
+    answers = [service.client.get(f"{P}/history", headers={"Authorization": attempt}) for attempt in attempts]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({json.dumps(answer.json() | {"request_id": ""}) for answer in answers}) == 1
+
+
+def bearer_text(secret: str) -> str:
+    return f"Bearer {secret}"
 
 
 def test_a_key_that_may_only_read_cannot_submit(service: InlineService):
