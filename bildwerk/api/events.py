@@ -39,7 +39,7 @@ async def events(request: Request) -> Response:
 
 
 async def follow(context: Context, account_id: str, prediction_id: str) -> AsyncIterator[str]:
-    """The present status, every step, a comment in long silences, and the end."""
+    """The present status, every step, a comment in long silences, and the end: the prediction's or the service's."""
     with counted(context.hub.streams, account_id), context.hub.follow(prediction_id) as changed:
         said: dict[str, Any] = {}
         while True:
@@ -48,7 +48,7 @@ async def follow(context: Context, account_id: str, prediction_id: str) -> Async
             if data != said:
                 yield event_text("status", data, END_ID if prediction.status.is_terminal else "open")
                 said = data
-            if prediction.status.is_terminal:
+            if prediction.status.is_terminal or context.hub.is_closing:
                 return
             if not await heard(changed):
                 yield ": still here\n\n"
