@@ -1,5 +1,6 @@
 """What a server is told at its start: read once, by the command that runs it, and frozen."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -62,6 +63,20 @@ class Settings:
     behind_proxy: str = ""
     limits: Limits = Limits()
     timing: Timing = Timing()
+
+    @property
+    def is_for_this_machine_only(self) -> bool:
+        return is_loopback(self.host) and not self.behind_proxy
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own; of names, only `localhost` is known to be."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -61,12 +61,26 @@ def bearer(key: str) -> dict[str, str]:
 
 @contextmanager
 def inline_service(
-    data_dir: Path, *, limits: Limits | None = None, timing: Timing | None = None, step_seconds: float = 0.0
+    data_dir: Path,
+    *,
+    limits: Limits | None = None,
+    timing: Timing | None = None,
+    step_seconds: float = 0.0,
+    host: str = "127.0.0.1",
+    behind_proxy: str = "",
 ) -> Iterator[InlineService]:
     """Started, with a first account, and stopped in the end."""
     folder = create_data_folder(data_dir)
     migrate(folder.database_path)
-    settings = Settings(data_dir, data_dir / "models", engine="fake", limits=limits or Limits(), timing=timing or QUICK)
+    settings = Settings(
+        data_dir,
+        data_dir / "models",
+        host=host,
+        engine="fake",
+        behind_proxy=behind_proxy,
+        limits=limits or Limits(),
+        timing=timing or QUICK,
+    )
     replica = InlineReplica("inline", frozenset({MODEL}), FakeEngine(tiny_spec(), step_seconds))
     service = build_service(settings, folder, URL, [replica])
     pepper, path = folder.secrets.key_pepper, folder.credentials_path

@@ -12,14 +12,14 @@ from bildwerk.api.edge import Edge
 from bildwerk.api.errors import error_response
 from bildwerk.api.route import Handler, Route
 from bildwerk.api.routes import ROUTES
-from bildwerk.domain.errors import BildwerkError, MethodNotAllowed, NotFound
+from bildwerk.domain.errors import BildwerkError, InternalError, MethodNotAllowed, NotFound
 
 
 def build_application(context: Context, lifespan: Lifespan[Starlette]) -> Edge:
     """The application inside the `Edge` that every request passes first."""
     app = Starlette(
         routes=[StarletteRoute(route.path, guarded(route), methods=[route.method]) for route in ROUTES],
-        exception_handlers={BildwerkError: explain, HTTPException: explain_routing},
+        exception_handlers={BildwerkError: explain, HTTPException: explain_routing, Exception: admit},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -54,6 +54,11 @@ async def explain(request: Request, error: Exception) -> Response:
     response = error_response(request, error)
     response.headers.update(getattr(request.state, "rate_headers", {}))
     return response
+
+
+async def admit(request: Request, _error: Exception) -> Response:
+    """A defect of ours. Starlette raises it again once this is sent, so that `Edge` logs it."""
+    return await explain(request, InternalError())
 
 
 async def explain_routing(request: Request, error: Exception) -> Response:

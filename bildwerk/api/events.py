@@ -7,12 +7,12 @@ seen the end.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.outputs import output_texts
@@ -35,12 +35,28 @@ async def events(request: Request) -> Response:
     if context.hub.streams[caller.account_id] >= MAX_STREAMS_PER_ACCOUNT:
         raise RateLimited(f"more than {MAX_STREAMS_PER_ACCOUNT} event streams at a time", retry_after=SILENCE_SECONDS)
     stream = follow(context, caller.account_id, prediction.id)
-    return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+    return EventStream(stream, context.hub.streams, caller.account_id)
+
+
+class EventStream(StreamingResponse):
+    """Counted from its making, so that none slips past the limit before it is sent, until it ends however it may."""
+
+    def __init__(self, stream: AsyncIterator[str], streams: Counter[str], account_id: str) -> None:
+        super().__init__(stream, media_type="text/event-stream", headers=HEADERS)
+        self._streams = streams
+        self._account_id = account_id
+        streams[account_id] += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams[self._account_id] -= 1
 
 
 async def follow(context: Context, account_id: str, prediction_id: str) -> AsyncIterator[str]:
-    """The present status, every step, a comment in long silences, and the end."""
-    with counted(context.hub.streams, account_id), context.hub.follow(prediction_id) as changed:
+    """The present status, every step, a comment in long silences, and the end: the prediction's or the service's."""
+    with context.hub.follow(prediction_id) as changed:
         said: dict[str, Any] = {}
         while True:
             prediction = await read(context, account_id, prediction_id)
@@ -48,7 +64,7 @@ async def follow(context: Context, account_id: str, prediction_id: str) -> Async
             if data != said:
                 yield event_text("status", data, END_ID if prediction.status.is_terminal else "open")
                 said = data
-            if prediction.status.is_terminal:
+            if prediction.status.is_terminal or context.hub.is_closing:
                 return
             if not await heard(changed):
                 yield ": still here\n\n"
@@ -70,15 +86,6 @@ async def heard(changed: asyncio.Event) -> bool:
         return False
     changed.clear()
     return True
-
-
-@contextmanager
-def counted(streams: Counter[str], account_id: str) -> Iterator[None]:
-    streams[account_id] += 1
-    try:
-        yield
-    finally:
-        streams[account_id] -= 1
 
 
 def event_text(name: str, data: dict[str, Any], event_id: str) -> str:

@@ -6,6 +6,8 @@ from urllib.parse import parse_qs, quote
 
 from bildwerk.domain.errors import BadSignature, UrlExpired
 
+MAX_QUERY_FIELDS = 20
+
 
 class FileUrls:
     """`base_url` is the server's own, or that of a host for files alone."""
@@ -21,7 +23,7 @@ class FileUrls:
 
     def check(self, key: str, query: str, now: int) -> int:
         """The seconds for which the URL with this query is still valid. Raises `BadSignature` or `UrlExpired`."""
-        values = parse_qs(query, max_num_fields=20)
+        values = query_values(query)
         end_text, given = values.get("exp", [""])[0], values.get("sig", [""])[0]
         if not (end_text.isascii() and end_text.isdigit() and len(end_text) < 16):
             raise BadSignature()
@@ -35,3 +37,10 @@ class FileUrls:
     def _signature(self, key: str, end: int) -> str:
         digest = hmac.digest(self._secret, f"{key}\n{end}".encode(), "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def query_values(query: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(query, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError:
+        raise BadSignature() from None

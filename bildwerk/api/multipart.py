@@ -61,6 +61,8 @@ async def read_form(request: Request, max_bytes: int) -> FormData:
         return await parser.parse()
     except MultiPartException as error:
         raise InvalidParameter(f"the body is not a form with one file: {error.message}", param="file") from None
+    except UnicodeError:
+        raise InvalidParameter("the form is not in the charset that its content type names", param="file") from None
 
 
 async def counted(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:

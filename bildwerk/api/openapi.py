@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import ipaddress
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -37,8 +36,7 @@ async def page(request: Request) -> Response:
 
 async def require_key_off_loopback(request: Request, context: Context) -> None:
     """Raises `Unauthorized` for whoever has no key on a server that other machines can reach."""
-    host = context.settings.host
-    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+    if not context.settings.is_for_this_machine_only:
         await context.keys.caller(request.headers)
 
 

@@ -12,12 +12,15 @@ MAX_ID_CHARACTERS = 64
 
 
 async def read_when_ended(context: Context, account_id: str, prediction_id: str, seconds: float) -> Prediction:
-    """Raises `PredictionNotFound` for an unknown prediction and for another account's, in the same way."""
+    """The prediction as it is when it ends, when `seconds` are over or when the service stops, whichever comes first.
+
+    Raises `PredictionNotFound` for an unknown prediction and for another account's, in the same way.
+    """
     with context.hub.watch(prediction_id) as changed:
         found = await read(context, account_id, prediction_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
-                while not found.status.is_terminal:
+                while not (found.status.is_terminal or context.hub.is_closing):
                     await changed.wait()
                     changed.clear()
                     found = await read(context, account_id, prediction_id)

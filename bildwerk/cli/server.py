@@ -46,6 +46,7 @@ class Server(uvicorn.Server):
             self.stopped_by = number
             self.should_exit = True
             self._service.dispatcher.stop_claiming()
+            self._service.context.hub.close()  # else uvicorn cuts off, with a 500, whoever waits for a picture
         else:
             self.force_exit = True
             self._giving_back = asyncio.ensure_future(self._service.dispatcher.give_back())

@@ -27,6 +27,14 @@ class ProgressHub:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._following: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._stages: dict[str, Stage] = {}
+        self.is_closing = False
+
+    def close(self) -> None:
+        """The service is about to stop: nobody is to wait any longer, neither those that do now nor those to come."""
+        self.is_closing = True
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
 
     @contextmanager
     def watch(self, prediction_id: str) -> Iterator[asyncio.Event]:

@@ -81,6 +81,12 @@ def test_a_form_needs_a_boundary_of_moderate_length(service: LiveService, kind: 
     assert answer.status_code == 400
 
 
+def test_a_name_that_its_charset_cannot_say_is_refused(service: LiveService) -> None:
+    body = part('name="file"; filename="Größe.png"') + END
+    answer = post_form(service, body, f"multipart/form-data; boundary={BOUNDARY}; charset=undefined")
+    assert_error(answer, 400, "invalid_parameter", "file")
+
+
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "image/png", ""])
 def test_a_body_that_is_no_form_is_refused_unread(service: LiveService, kind: str) -> None:
     assert_error(post_form(service, b"a=b&" * 100_000, kind), 415, "bad_content_type")

@@ -111,6 +111,11 @@ def test_a_deleted_file_is_gone(service: LiveService) -> None:
     assert_error(get(url), 410, "file_gone")
 
 
+def test_an_address_with_many_parameters_is_not_ours(service: LiveService) -> None:
+    query = "&".join(f"a{number}=1" for number in range(21))
+    assert_error(get(f"{service.url}/files/x.png?{query}"), 403, "bad_signature")
+
+
 KEYS = [
     "../bildwerk.db",
     "outputs/../../bildwerk.db",

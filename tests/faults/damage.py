@@ -81,6 +81,13 @@ def is_running(service: LiveService, prediction_id: str) -> bool:
     return status(service, prediction_id)[0] == "running"
 
 
+def only_status(service: LiveService) -> str | None:
+    """The status of the service's one prediction, if there is one yet."""
+    with closing(sqlite3.connect(service.data_dir / "bildwerk.db", timeout=30)) as database:
+        row = database.execute("SELECT status FROM predictions").fetchone()
+        return row and str(row[0])
+
+
 def status(service: LiveService, prediction_id: str) -> tuple[str, int]:
     """The status and the number of attempts, as the database has them."""
     with closing(sqlite3.connect(service.data_dir / "bildwerk.db", timeout=30)) as database:

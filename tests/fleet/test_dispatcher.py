@@ -1,7 +1,7 @@
 """The dispatcher over a real database and an engine in this process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from bildwerk.jobs.engine_request import as_input
 from bildwerk.jobs.progress import ProgressHub
 from bildwerk.store.database import Database
 from bildwerk.store.files import MemoryFiles
-from tests.books import MODEL, Books
+from tests.books import LEASE_MS, MODEL, Books
 from tests.inline_service import tiny_spec
 
 PACE = Pace(poll=0.02, heartbeat=0.05, drain=30.0)
@@ -110,6 +110,30 @@ def test_what_another_took_away_is_dropped_and_writes_nothing(books: Books, tmp_
     dispatched(books, tmp_path, test, step_seconds=0.2)
     assert books.status(prediction) is Status.RUNNING
     assert books.prediction(prediction).outputs == ()
+
+
+@pytest.mark.parametrize("end", ["cancel_at", "lease"])
+def test_what_has_outlived_its_time_is_taken_from_the_worker(
+    end: str, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[str] = []
+    cancel = InlineReplica.cancel
+
+    async def note(replica: InlineReplica, request_ids: Sequence[str]) -> None:
+        told.extend(request_ids)
+        await cancel(replica, request_ids)
+
+    monkeypatch.setattr(InlineReplica, "cancel", note)
+    prediction = books.submit(input=INPUT, cancel_at=books.now + 1_000 if end == "cancel_at" else None)
+
+    async def test(_dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(prediction) is Status.RUNNING)
+        books.now += 2_000 if end == "cancel_at" else LEASE_MS + 1
+        await until(lambda: books.status(prediction) is not Status.RUNNING)
+
+    no_heartbeat = Pace(poll=0.02, heartbeat=3_600.0, lease=LEASE_MS / 1_000)
+    dispatched(books, tmp_path, test, step_seconds=1.0, pace=no_heartbeat)
+    assert told == [prediction]
 
 
 @pytest.mark.parametrize("pictures", [1, 3])

@@ -74,6 +74,20 @@ def test_a_canceled_request_gets_no_picture_and_the_others_do():
     run(test)
 
 
+def test_a_request_that_was_canceled_once_is_made_when_it_is_asked_for_again():
+    async def test() -> None:
+        async with replica(step_seconds=0.1) as made:
+            stream = made.generate([REQUEST])
+            told = [await anext(stream)]
+            await made.cancel(["pred_1"])
+            told += [event async for event in stream]
+            again = await events(made, REQUEST)
+        assert not any(isinstance(event, GeneratedImage) for event in told)
+        assert any(isinstance(event, GeneratedImage) for event in again)
+
+    run(test)
+
+
 def test_an_impossible_request_is_the_callers_fault_and_the_child_lives_on():
     async def test() -> None:
         async with replica() as made:

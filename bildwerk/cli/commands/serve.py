@@ -16,7 +16,7 @@ from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
 from bildwerk.domain.errors import SetupError
 from bildwerk.jobs.customers import open_first_account
-from bildwerk.settings import Settings, from_environment
+from bildwerk.settings import Settings, from_environment, is_loopback
 from bildwerk.store.clock import start_clock
 from bildwerk.store.data_folder import DataFolder, FolderLock, create_data_folder
 from bildwerk.store.database import Database
@@ -120,15 +120,6 @@ def require_network(text: str) -> None:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise SetupError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]:
