@@ -23,6 +23,7 @@ from bildwerk.schemas.prediction_envelopes import history_envelope, prediction_e
 from bildwerk.store import predictions
 
 MAX_POLL_WAIT_SECONDS = 60
+MAX_PRICED_BYTES = 1_000_000
 
 
 async def generate_image(request: Request) -> Response:
@@ -108,9 +109,9 @@ async def history(request: Request) -> Response:
 
 
 async def calculate(request: Request) -> Response:
-    """What the same body would cost as a submit."""
+    """What the same body would cost as a submit. It needs no key, hence the small body."""
     context = context_of(request)
-    flat = merged(await read_json_object(request, context.settings.timing.body))
+    flat = merged(await read_json_object(request, context.settings.timing.body, MAX_PRICED_BYTES))
     spec = find_model(context.catalog, model_name(flat))
     if spec is None:
         raise ModelNotFound()
