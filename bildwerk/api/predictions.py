@@ -1,5 +1,7 @@
 """Handlers of predictions: submit, poll, cancel, history, price."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -90,7 +92,10 @@ async def prediction_answer(
     context: Context, prediction: Prediction, headers: dict[str, str] | None = None
 ) -> Response:
     outputs = await output_texts(context, prediction)
-    return answer(prediction_envelope(prediction, context.public_url, outputs), headers)
+    envelope = prediction_envelope(prediction, context.public_url, outputs)
+    if prediction.as_base64:
+        return await asyncio.to_thread(answer, envelope, headers)
+    return answer(envelope, headers)
 
 
 async def cancel(request: Request) -> Response:
@@ -112,7 +117,8 @@ async def history(request: Request) -> Response:
         lambda connection: predictions.page(connection, caller.account_id, wanted)
     )
     rows = [(prediction, await output_texts(context, prediction, inline=False)) for prediction in found]
-    return answer(history_envelope(rows, context.public_url, page=wanted.number, size=wanted.size, total=total))
+    envelope = history_envelope(rows, context.public_url, page=wanted.number, size=wanted.size, total=total)
+    return await asyncio.to_thread(answer, envelope)
 
 
 async def calculate(request: Request) -> Response:

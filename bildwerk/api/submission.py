@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from bildwerk.api import request_headers
 from bildwerk.api.context import Context, caller_of, context_of
+from bildwerk.api.kept_body import kept_body
 from bildwerk.domain.catalog import ModelSpec, find_model
 from bildwerk.domain.errors import InvalidHeader, InvalidParameter, ModelNotFound, ModelUnavailable
 from bildwerk.domain.pricing import price
@@ -18,9 +19,8 @@ from bildwerk.engine.request import MAX_SEED, GenerateRequest
 from bildwerk.jobs import idempotency
 from bildwerk.jobs.engine_request import as_input, batch_key_text
 from bildwerk.jobs.submission import IdempotencyKey, Submission, new_prediction_id
-from bildwerk.schemas.inputs import ImageInput, merged, model_name, read_image_input
-
-MAX_KEPT_TEXT = 20_000
+from bildwerk.schemas.image_parameters import image_parameters
+from bildwerk.schemas.inputs import ImageInput, known_names, merged, model_name, read_image_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_repla
         api_key_id=caller.key.id,
         model=spec.id,
         input=as_input(asked),
-        request_body=json.dumps(without_pictures(body), ensure_ascii=False),
+        request_body=kept_body(body, known_names(image_parameters(spec))),
         batch_key=batch_key_text(spec.id, asked),
         images=asked.num_images,
         price=price(spec.price_per_image, asked.num_images),
@@ -137,14 +137,3 @@ def read_idempotency(headers: Headers, body: Mapping[str, Any]) -> IdempotencyKe
         return None
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
     return IdempotencyKey(key, idempotency.body_hash(canonical))
-
-
-def without_pictures(value: Any) -> Any:
-    """`value` with every text too long to be a prompt replaced by its length: what is kept of a request's body."""
-    if isinstance(value, dict):
-        return {key: without_pictures(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [without_pictures(member) for member in value]
-    if isinstance(value, str) and len(value) > MAX_KEPT_TEXT:
-        return f"<{len(value)} characters>"
-    return value
