@@ -53,6 +53,16 @@ def test_a_limit_that_is_no_positive_whole_number_is_explained(
     assert f"BILDWERK_LIMIT_READS_PER_MINUTE must be a whole number above 0 such as 3000, not {text!r}" in explained
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["pictures.example", "//pictures.example", "https://", "https:///path", "ftp://a", "https://[::1", "http://a:x"],
+)
+def test_a_public_url_without_scheme_or_host_is_explained(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["serve", "--host", "0.0.0.0", "--public-url", url, "--data-dir", str(tmp_path / "data")]
+    assert main(words) == 1
+    assert "--public-url must be http:// or https:// and a host, not " in capsys.readouterr().err
+
+
 def test_what_it_keeps_is_for_its_owner_only(tmp_path: Path):
     with inline_service(tmp_path / "data"):
         pass

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
@@ -75,6 +76,8 @@ def serve(
         fake_step_seconds=fake_step_seconds,
         behind_proxy=behind_proxy,
     )
+    if settings.public_url:
+        require_web_address(settings.public_url)
     tls = tls_options(tls_certificate, tls_key)
     if behind_proxy:
         require_network(behind_proxy)
@@ -120,6 +123,17 @@ def require_network(text: str) -> None:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise SetupError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
+
+
+def require_web_address(text: str) -> None:
+    """Raises `SetupError` for what clients could not be told as the server's address."""
+    try:
+        parts = urlsplit(text)
+        is_complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_complete = False
+    if not is_complete or parts.query or parts.fragment:
+        raise SetupError(f"--public-url must be http:// or https:// and a host, not {text[:200]!r}")
 
 
 def is_loopback(host: str) -> bool:
