@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from bildwerk.app import build_service
 from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
 from bildwerk.domain.errors import SetupError
@@ -159,7 +160,8 @@ def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]
 def proxy_options(settings: Settings) -> dict[str, object]:
     if not settings.behind_proxy:
         return {}
-    return {"proxy_headers": True, "forwarded_allow_ips": settings.behind_proxy}
+    network = ipaddress.ip_network(settings.behind_proxy, strict=False)
+    return {"proxy_headers": True, "forwarded_allow_ips": settings.behind_proxy, "http": protocol_behind(network)}
 
 
 def welcome_first_customer(folder: DataFolder) -> None:
