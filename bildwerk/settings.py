@@ -1,6 +1,7 @@
 """What a server is told at its start: read once, by the command that runs it, and frozen."""
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -95,7 +96,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 def read_numbers(defaults: T, prefix: str, environment: Mapping[str, str]) -> T:
     """`defaults` with every field replaced whose variable, such as `BILDWERK_SECONDS_LEASE`, is set.
 
-    Raises `ValueError` that names the variable for a value that is no number.
+    Raises `ValueError` that names the variable for a value that is no positive number.
     """
     changed: dict[str, Any] = {}
     for each in fields(defaults):
@@ -106,7 +107,12 @@ def read_numbers(defaults: T, prefix: str, environment: Mapping[str, str]) -> T:
 
 
 def read_number(name: str, text: str, default: float) -> float:
+    """`text` as a number of the kind of `default`. Raises `ValueError` for what is not finite and above 0."""
     try:
-        return type(default)(text)
+        number = type(default)(text)
     except ValueError:
-        raise ValueError(f"{name} must be a number such as {default}, not {text[:40]!r}") from None
+        number = 0
+    if not 0 < number < math.inf:
+        kind = "a whole number" if isinstance(default, int) else "a finite number"
+        raise ValueError(f"{name} must be {kind} above 0 such as {default}, not {text[:40]!r}")
+    return number

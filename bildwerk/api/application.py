@@ -1,5 +1,7 @@
 """The ASGI application made of the route table: each handler behind its access check, each error in its envelope."""
 
+from urllib.parse import urlsplit
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -77,10 +79,5 @@ async def explain_routing(request: Request, error: Exception) -> Response:
 
 def allowed_hosts(context: Context) -> frozenset[str]:
     """The host names that requests may be addressed to; a page that rebinds its own name to us is none of them."""
-    public = context.public_url.partition("://")[2].rpartition("@")[2]
-    return frozenset({"localhost", "127.0.0.1", "[::1]", host_name(public)})
-
-
-def host_name(host: str) -> str:
-    name, _, port = host.rpartition(":")
-    return (name if name and port.isdigit() else host).lower()
+    public = urlsplit(context.public_url).hostname or ""
+    return frozenset({"localhost", "127.0.0.1", "[::1]", f"[{public}]" if ":" in public else public} - {""})

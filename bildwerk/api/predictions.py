@@ -1,5 +1,7 @@
 """Handlers of predictions: submit, poll, cancel, history, price."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,20 +11,21 @@ from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.free_disk import require_free_disk
 from bildwerk.api.outputs import output_texts
 from bildwerk.api.query import integer, read_history_filter
-from bildwerk.api.submission import Order, read_order
+from bildwerk.api.submission import Order, find_earlier, read_order
 from bildwerk.api.waiting import read_when_ended
 from bildwerk.domain.catalog import find_model
 from bildwerk.domain.errors import ModelNotFound
 from bildwerk.domain.prediction import Prediction
 from bildwerk.domain.pricing import price
 from bildwerk.jobs import lifecycle
-from bildwerk.jobs.submission import QueueLimits
+from bildwerk.jobs.submission import QueueLimits, Submission
 from bildwerk.schemas.account_envelopes import price_envelope
 from bildwerk.schemas.inputs import merged, model_name, read_image_input
 from bildwerk.schemas.prediction_envelopes import history_envelope, prediction_envelope
 from bildwerk.store import predictions
 
 MAX_POLL_WAIT_SECONDS = 60
+MAX_PRICED_BYTES = 1_000_000
 
 
 async def generate_image(request: Request) -> Response:
@@ -41,16 +44,23 @@ async def submit(request: Request, kind: str) -> Response:
     """Accept a prediction, durably and paid for, before saying so."""
     context, caller = context_of(request), caller_of(request)
     body = await read_json_object(request, context.settings.timing.body)
-    order = read_order(request, body, kind)
+    earlier = await find_earlier(request, body)
+    order = read_order(request, body, kind, is_replay=earlier is not None)
+    prediction_id = earlier or await accept(context, order.submission)
+    prediction = await read_when_ended(context, caller.account_id, prediction_id, order.wait_seconds)
+    seen = prediction if order.wait_seconds else prediction.as_submitted
+    return await prediction_answer(context, seen, headers=submit_headers(order))
+
+
+async def accept(context: Context, submission: Submission) -> str:
+    """Write it down and wake a worker; the id of the prediction that it becomes."""
     require_free_disk(context)
     limits = queue_limits(context)
     submitted = await context.database.write(
-        lambda connection: lifecycle.submit(connection, context.now(), order.submission, limits)
+        lambda connection: lifecycle.submit(connection, context.now(), submission, limits)
     )
     context.workers.wake()
-    prediction = await read_when_ended(context, caller.account_id, submitted.prediction_id, order.wait_seconds)
-    seen = prediction if order.wait_seconds else prediction.as_submitted
-    return await prediction_answer(context, seen, headers=submit_headers(order))
+    return submitted.prediction_id
 
 
 def queue_limits(context: Context) -> QueueLimits:
@@ -82,7 +92,10 @@ async def prediction_answer(
     context: Context, prediction: Prediction, headers: dict[str, str] | None = None
 ) -> Response:
     outputs = await output_texts(context, prediction)
-    return answer(prediction_envelope(prediction, context.public_url, outputs), headers)
+    envelope = prediction_envelope(prediction, context.public_url, outputs)
+    if prediction.as_base64:
+        return await asyncio.to_thread(answer, envelope, headers)
+    return answer(envelope, headers)
 
 
 async def cancel(request: Request) -> Response:
@@ -104,13 +117,14 @@ async def history(request: Request) -> Response:
         lambda connection: predictions.page(connection, caller.account_id, wanted)
     )
     rows = [(prediction, await output_texts(context, prediction, inline=False)) for prediction in found]
-    return answer(history_envelope(rows, context.public_url, page=wanted.number, size=wanted.size, total=total))
+    envelope = history_envelope(rows, context.public_url, page=wanted.number, size=wanted.size, total=total)
+    return await asyncio.to_thread(answer, envelope)
 
 
 async def calculate(request: Request) -> Response:
-    """What the same body would cost as a submit."""
+    """What the same body would cost as a submit. It needs no key, hence the small body."""
     context = context_of(request)
-    flat = merged(await read_json_object(request, context.settings.timing.body))
+    flat = merged(await read_json_object(request, context.settings.timing.body, MAX_PRICED_BYTES))
     spec = find_model(context.catalog, model_name(flat))
     if spec is None:
         raise ModelNotFound()

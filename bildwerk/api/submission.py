@@ -11,16 +11,16 @@ from starlette.requests import Request
 
 from bildwerk.api import request_headers
 from bildwerk.api.context import Context, caller_of, context_of
+from bildwerk.api.kept_body import kept_body
 from bildwerk.domain.catalog import ModelSpec, find_model
-from bildwerk.domain.errors import InvalidParameter, ModelNotFound, ModelUnavailable
+from bildwerk.domain.errors import InvalidHeader, InvalidParameter, ModelNotFound, ModelUnavailable
 from bildwerk.domain.pricing import price
 from bildwerk.engine.request import MAX_SEED, GenerateRequest
+from bildwerk.jobs import idempotency
 from bildwerk.jobs.engine_request import as_input, batch_key_text
-from bildwerk.jobs.idempotency import body_hash
 from bildwerk.jobs.submission import IdempotencyKey, Submission, new_prediction_id
-from bildwerk.schemas.inputs import ImageInput, merged, model_name, read_image_input
-
-MAX_KEPT_TEXT = 20_000
+from bildwerk.schemas.image_parameters import image_parameters
+from bildwerk.schemas.inputs import ImageInput, known_names, merged, model_name, read_image_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,28 @@ class Order:
     preference_applied: str | None
 
 
-def read_order(request: Request, body: Mapping[str, Any], kind: str) -> Order:
-    """Raises what `InvalidRequest` has, `ModelNotFound` or `ModelUnavailable`."""
+async def find_earlier(request: Request, body: Mapping[str, Any]) -> str | None:
+    """The prediction that the same request has already made: its answer needs neither a worker nor a free disk.
+
+    Raises `IdempotencyMismatch`. A malformed key finds nothing here; `read_order` refuses it in its turn.
+    """
+    context, caller = context_of(request), caller_of(request)
+    try:
+        wanted = read_idempotency(request.headers, body)
+    except InvalidHeader:
+        return None
+    if wanted is None:
+        return None
+    return await context.database.read(lambda connection: idempotency.find(connection, caller.account_id, wanted))
+
+
+def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_replay: bool = False) -> Order:
+    """Raises what `InvalidRequest` has, `ModelNotFound` or, unless it is a replay, `ModelUnavailable`."""
     context, caller, headers = context_of(request), caller_of(request), request.headers
     flat = merged(body)
-    spec = served_model(context, model_name(flat), kind)
+    spec = known_model(context, model_name(flat), kind)
+    if not is_replay:
+        require_worker(context, spec)
     wanted, warnings = read_image_input(spec, flat)
     asked = engine_request(wanted)
     preferred = request_headers.prefer_wait_seconds(headers)
@@ -46,7 +63,7 @@ def read_order(request: Request, body: Mapping[str, Any], kind: str) -> Order:
         api_key_id=caller.key.id,
         model=spec.id,
         input=as_input(asked),
-        request_body=json.dumps(without_pictures(body), ensure_ascii=False),
+        request_body=kept_body(body, known_names(image_parameters(spec))),
         batch_key=batch_key_text(spec.id, asked),
         images=asked.num_images,
         price=price(spec.price_per_image, asked.num_images),
@@ -63,15 +80,17 @@ def read_order(request: Request, body: Mapping[str, Any], kind: str) -> Order:
     return Order(submission, wait, None if preferred is None else f"wait={preferred}")
 
 
-def served_model(context: Context, name: str, kind: str) -> ModelSpec:
-    """The model of this kind with this name, if some worker can serve it."""
+def known_model(context: Context, name: str, kind: str) -> ModelSpec:
     spec = find_model(context.catalog, name)
     if spec is None or spec.type != kind:
         raise ModelNotFound()
+    return spec
+
+
+def require_worker(context: Context, spec: ModelSpec) -> None:
     if not context.workers.can_serve(spec.id):
         reason = context.missing.get(spec.id, "its worker is not healthy")
         raise ModelUnavailable(f"no worker can serve {spec.id}: {reason}", retry_after=30)
-    return spec
 
 
 def engine_request(wanted: ImageInput) -> GenerateRequest:
@@ -117,15 +136,4 @@ def read_idempotency(headers: Headers, body: Mapping[str, Any]) -> IdempotencyKe
     if key is None:
         return None
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    return IdempotencyKey(key, body_hash(canonical))
-
-
-def without_pictures(value: Any) -> Any:
-    """`value` with every text too long to be a prompt replaced by its length: what is kept of a request's body."""
-    if isinstance(value, dict):
-        return {key: without_pictures(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [without_pictures(member) for member in value]
-    if isinstance(value, str) and len(value) > MAX_KEPT_TEXT:
-        return f"<{len(value)} characters>"
-    return value
+    return IdempotencyKey(key, idempotency.body_hash(canonical))

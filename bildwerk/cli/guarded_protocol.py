@@ -6,6 +6,7 @@ beside chunks.
 """
 
 import asyncio
+import ipaddress
 import json
 import secrets
 from typing import Any
@@ -19,6 +20,7 @@ MAX_HEAD_BYTES = 16_384
 HEAD_SECONDS = 10.0
 SECOND_LOOK_SECONDS = 0.1
 MAX_CONNECTIONS_PER_PEER = 256
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 REASONS = {
     400: ("Bad Request", "this is not a valid HTTP request"),
     408: ("Request Timeout", f"the head of the request did not arrive within {HEAD_SECONDS:g} seconds"),
@@ -30,6 +32,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     head_seconds = HEAD_SECONDS
+    proxies: Network | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -39,7 +42,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if self._peers() > MAX_CONNECTIONS_PER_PEER:
+        if not self._is_proxy() and self._peers() > MAX_CONNECTIONS_PER_PEER:
             transport.abort()
             return
         self._expect_head()
@@ -116,6 +119,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
+    def _is_proxy(self) -> bool:
+        """A proxy brings the connections of many strangers, and it is for it to count them."""
+        if self.proxies is None or not self.client:
+            return False
+        return ipaddress.ip_address(self.client[0].partition("%")[0]) in self.proxies
+
     def _peers(self) -> int:
         """Open connections from the same address, this one among them."""
         here = self.client and self.client[0]
@@ -124,3 +133,8 @@ class GuardedProtocol(HttpToolsProtocol):
             for other in self.connections
             if isinstance(other, HttpToolsProtocol) and other.client and other.client[0] == here
         )
+
+
+def protocol_behind(network: Network) -> type[GuardedProtocol]:
+    """The protocol that counts no connections of proxies, which are in `network`."""
+    return type("GuardedProtocolBehindProxy", (GuardedProtocol,), {"proxies": network})

@@ -20,16 +20,23 @@ BATCH = 500
 
 
 async def delete_expired_outputs(database: Database, files: Files, now: Now) -> int:
-    """Delete the pictures whose retention is over; how many there were."""
-    keys = await database.write(lambda connection: expire_outputs(connection, now()))
-    for key in keys:
-        await asyncio.to_thread(files.delete, key)
-    return len(keys)
+    """Delete the pictures whose retention is over, batch by batch until none is left; how many there were."""
+    deleted, is_full = 0, True
+    while is_full:
+        keys, is_full = await database.write(lambda connection: expire_outputs(connection, now()))
+        for key in keys:
+            await asyncio.to_thread(files.delete, key)
+        deleted += len(keys)
+    return deleted
 
 
 async def erase_requests(database: Database, now: Now) -> int:
-    """Erase prompts and bodies whose retention is over; how many there were."""
-    return await database.write(lambda connection: erase_due(connection, now()))
+    """Erase prompts and bodies whose retention is over, batch by batch until none is left; how many there were."""
+    erased, count = 0, BATCH
+    while count >= BATCH:
+        count = await database.write(lambda connection: erase_due(connection, now()))
+        erased += count
+    return erased
 
 
 async def sweep_orphans(database: Database, files: Files) -> int:
@@ -42,8 +49,8 @@ async def sweep_orphans(database: Database, files: Files) -> int:
     return len(orphans)
 
 
-def expire_outputs(connection: Connection, now: int) -> list[str]:
-    """Mark a batch of predictions whose pictures have expired; the keys of those pictures."""
+def expire_outputs(connection: Connection, now: int) -> tuple[list[str], bool]:
+    """Mark a batch of predictions whose pictures have expired; their pictures' keys, and whether the batch was full."""
     due = (
         select(predictions.c.id)
         .where(predictions.c.outputs_expire_at <= now, predictions.c.outputs_expired_at.is_(None))
@@ -51,7 +58,8 @@ def expire_outputs(connection: Connection, now: int) -> list[str]:
     )
     ids = list(connection.execute(due).scalars())
     connection.execute(update(predictions).where(predictions.c.id.in_(ids)).values(outputs_expired_at=now))
-    return list(connection.execute(select(outputs.c.object_key).where(outputs.c.prediction_id.in_(ids))).scalars())
+    keys = connection.execute(select(outputs.c.object_key).where(outputs.c.prediction_id.in_(ids))).scalars()
+    return list(keys), len(ids) >= BATCH
 
 
 def erase_due(connection: Connection, now: int) -> int:

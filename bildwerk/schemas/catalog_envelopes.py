@@ -37,7 +37,7 @@ def catalog_entry(spec: ModelSpec, public_url: str) -> dict[str, Any]:
         "organization": spec.organization,
         "display_console": True,
         "price": {"discount": "100", "actual": price_side(spec), "origin": price_side(spec)},
-        "supported_protocols": ["openai.images"],
+        "supported_protocols": [],
         "input_modalities": ["text", *(["image"] if takes_pictures else [])],
         "output_modalities": ["image"],
         "totalParameters": str(spec.parameters),

@@ -150,11 +150,16 @@ def read_webhook_url(url: str | None) -> str | None:
 
 
 def unknown_warnings(parameters: Iterable[Parameter], flat: Mapping[str, Any]) -> list[str]:
-    known = {name for parameter in parameters for name in parameter.names} | {"model", *IMAGE_NAMES}
+    known = known_names(parameters)
     unknown = [key for key in flat if key not in known]
     warnings = [f"{printable(key)} is not a parameter and was ignored" for key in unknown[:MAX_UNKNOWN_SHOWN]]
     rest = len(unknown) - MAX_UNKNOWN_SHOWN
     return warnings if rest <= 0 else [*warnings, f"{rest} more unknown parameters were ignored"]
+
+
+def known_names(parameters: Iterable[Parameter]) -> frozenset[str]:
+    """Every name that a member of a merged body may have and count."""
+    return frozenset({"model", *IMAGE_NAMES}.union(*(parameter.names for parameter in parameters)))
 
 
 def printable(key: str) -> str:

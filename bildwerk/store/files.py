@@ -11,10 +11,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from bildwerk.domain.errors import FileGone, StorageUnavailable
 
@@ -99,12 +100,16 @@ class LocalFiles:
     def put(self, key: str, data: bytes) -> StoredFile:
         path = self.resolve(key)
         try:
-            with self._making_folders:  # else one writer could rely on a folder that another has not yet fsynced
-                make_durable_folder(path.parent)
-            write_durably(path, data)
+            write_durably(path, data, self._open_beside(path))
         except OSError as error:
             raise StorageUnavailable(f"a picture could not be stored: {error.strerror}") from error
         return describe(key, data)
+
+    def _open_beside(self, path: Path) -> BinaryIO:
+        """A new file in the folder of `path`, which from then on is not empty, so that no `delete` takes it away."""
+        with self._making_folders:  # else one writer could rely on a folder that another has not yet fsynced
+            make_durable_folder(path.parent)
+            return path.with_name(f".{path.name}.{secrets.token_hex(8)}").open("xb")
 
     def get(self, key: str) -> bytes:
         path = self.resolve(key)
@@ -116,17 +121,25 @@ class LocalFiles:
             return file.read()
 
     def delete(self, key: str) -> None:
-        self.resolve(key).unlink(missing_ok=True)
+        path = self.resolve(key)
+        with self._making_folders:
+            path.unlink(missing_ok=True)
+            remove_empty_folders(path.parent, self.root)
 
     def keys(self) -> list[str]:
-        return self._keys_of(path for path in self.root.rglob("*") if path.is_file())
+        return self._keys_of(self._paths())
 
     def keys_older_than(self, seconds: float) -> list[str]:
         end = time.time() - seconds
-        return self._keys_of(path for path in self.root.rglob("*") if path.is_file() and path.stat().st_mtime < end)
+        return self._keys_of(path for path in self._paths() if path.stat().st_mtime < end)
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
+
+    def _paths(self) -> Iterator[Path]:
+        """Every file; a folder that is removed meanwhile is passed over."""
+        for folder, _, names in os.walk(self.root):
+            yield from (path for name in names if (path := Path(folder, name)).is_file())
 
     def _keys_of(self, paths: Iterable[Path]) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in paths)
@@ -148,11 +161,14 @@ def describe(key: str, data: bytes) -> StoredFile:
     return StoredFile(key, len(data), hashlib.sha256(data).hexdigest())
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a whole file or none: fsync it under another name, rename it, fsync its folder."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def write_durably(path: Path, data: bytes, file: BinaryIO) -> None:
+    """Write a whole file or none: fsync `file`, which has another name in the same folder, rename it, fsync the folder.
+
+    Closes `file`.
+    """
+    temporary = Path(file.name)
     try:
-        with temporary.open("xb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -172,6 +188,14 @@ def make_durable_folder(folder: Path) -> None:
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         fsync_folder(each.parent)
+
+
+def remove_empty_folders(folder: Path, root: Path) -> None:
+    """Remove `folder` and those above it up to `root`, which stays, as far as they are empty."""
+    with suppress(OSError):  # the first that is not empty ends it; what is left behind harms nobody
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def fsync_folder(folder: Path) -> None:

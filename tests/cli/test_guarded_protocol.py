@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -13,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from bildwerk.cli.commands.serve import proxy_options
 from bildwerk.cli.guarded_protocol import MAX_CONNECTIONS_PER_PEER, GuardedProtocol
+from bildwerk.settings import Settings
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -26,11 +30,11 @@ async def echo(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"{len(await request.body())}")
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
+@contextmanager
+def serving(protocol: type[GuardedProtocol]) -> Iterator[tuple[str, int]]:
     app = Starlette(routes=[Route("/", echo, methods=["POST"])])
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server = uvicorn.Server(uvicorn.Config(app, http=Impatient, log_config=None, ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
@@ -38,6 +42,12 @@ def address() -> Iterator[tuple[str, int]]:
     yield listening.getsockname()
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    with serving(Impatient) as address:
+        yield address
 
 
 def connect(address: tuple[str, int]) -> socket.socket:
@@ -120,6 +130,16 @@ def test_a_body_may_take_longer_than_a_head(address: tuple[str, int]):
         time.sleep(1)
         connection.sendall(b"lo")
         assert read_all(connection).endswith(b"5")
+
+
+@pytest.mark.parametrize(("network", "is_answered"), [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::1", False)])
+def test_connections_of_the_proxy_are_not_counted(tmp_path: Path, network: str, is_answered: bool):
+    options = proxy_options(Settings(tmp_path, tmp_path, behind_proxy=network))
+    with serving(options["http"]) as address, ExitStack() as held:  # type: ignore[arg-type]
+        for _ in range(MAX_CONNECTIONS_PER_PEER):
+            held.enter_context(connect(address))
+        answer = answer_to(address, HEAD + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ") is is_answered
 
 
 def test_one_address_gets_no_more_than_its_share_of_connections(address: tuple[str, int]):

@@ -31,12 +31,36 @@ def test_a_proxy_that_is_no_network_is_explained(tmp_path: Path, capsys: pytest.
     assert "--behind-proxy must be an address or a network" in capsys.readouterr().err
 
 
-def test_a_number_that_is_none_in_the_environment_is_explained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("text", ["soon", "", "0", "-1", "nan", "inf", "-inf", "1e999"])
+def test_a_number_that_is_not_legal_in_the_environment_is_explained(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setenv("BILDWERK_SECONDS_LEASE", "soon")
-    assert main(["serve", "--data-dir", str(tmp_path / "data"), "--engine", "fake"]) == 1
-    assert "BILDWERK_SECONDS_LEASE must be a number such as 30.0, not 'soon'" in capsys.readouterr().err
+    monkeypatch.setenv("BILDWERK_SECONDS_LEASE", text)
+    words = ["serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "data"), "--engine", "fake"]
+    assert main(words) == 1
+    explained = capsys.readouterr().err
+    assert f"BILDWERK_SECONDS_LEASE must be a finite number above 0 such as 30.0, not {text!r}" in explained
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "1.5"])
+def test_a_limit_that_is_no_positive_whole_number_is_explained(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("BILDWERK_LIMIT_READS_PER_MINUTE", text)
+    words = ["serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "data"), "--engine", "fake"]
+    assert main(words) == 1
+    explained = capsys.readouterr().err
+    assert f"BILDWERK_LIMIT_READS_PER_MINUTE must be a whole number above 0 such as 3000, not {text!r}" in explained
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["pictures.example", "//pictures.example", "https://", "https:///path", "ftp://a", "https://[::1", "http://a:x"],
+)
+def test_a_public_url_without_scheme_or_host_is_explained(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["serve", "--host", "0.0.0.0", "--public-url", url, "--data-dir", str(tmp_path / "data")]
+    assert main(words) == 1
+    assert "--public-url must be http:// or https:// and a host, not " in capsys.readouterr().err
 
 
 def test_what_it_keeps_is_for_its_owner_only(tmp_path: Path):

@@ -78,6 +78,16 @@ def test_a_request_is_erased_at_its_end(shelf: Shelf):
     assert shelf.books.prediction(kept).request_body == '{"prompt": "mine"}'
 
 
+def test_more_than_one_batch_is_forgotten_in_one_round(shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(retention.BATCH + 1):
+        shelf.made(object_hours=1, request_hours=1)
+    shelf.books.now += HOUR_MS
+    assert asyncio.run(retention.erase_requests(shelf.database, shelf.now)) == 3
+    assert asyncio.run(retention.delete_expired_outputs(shelf.database, shelf.files, shelf.now)) == 3
+    assert shelf.files.keys() == []
+
+
 def test_an_open_request_is_not_erased(shelf: Shelf):
     shelf.books.submit(request_hours=0)
     shelf.books.now += HOUR_MS

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
+from bildwerk.api.routes import ROUTES
 from bildwerk.domain.account import Account, Balance
+from bildwerk.domain.catalog import load_catalog
 from bildwerk.domain.errors import InsufficientBalance, InvalidParameter, QueueFull, StorageUnavailable, Unauthorized
 from bildwerk.domain.prediction import FailureCode, Prediction, Status
 from bildwerk.schemas.account_envelopes import (
@@ -13,6 +15,7 @@ from bildwerk.schemas.account_envelopes import (
     price_envelope,
     upload_envelope,
 )
+from bildwerk.schemas.catalog_envelopes import catalog_envelope
 from bildwerk.schemas.error_envelopes import error_envelope, openai_error_envelope
 from bildwerk.schemas.prediction_envelopes import (
     WIRE_STATUSES,
@@ -194,3 +197,10 @@ def test_buckets_are_a_list_with_a_cursor() -> None:
     body = bucket_list_envelope([day], "req_1", next_page="abc")
     assert (body["has_more"], body["next_page"], body["data"]) == (True, "abc", [day])
     assert bucket_list_envelope([], "req_1")["has_more"] is False
+
+
+def test_the_catalog_announces_only_protocols_that_are_served():
+    entries = catalog_envelope(load_catalog().values(), "http://here")["data"]
+    has_openai = any(route.path.endswith("/images/generations") for route in ROUTES)
+    assert entries
+    assert all(("openai.images" in entry["supported_protocols"]) is has_openai for entry in entries)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,43 @@ def test_a_disk_that_takes_nothing_leaves_no_half_file(tmp_path: Path, monkeypat
     with pytest.raises(StorageUnavailable):
         files.put("0.png", b"picture")
     assert files.keys() == []
+
+
+def test_a_deleted_file_leaves_no_empty_folders(tmp_path: Path):
+    files = LocalFiles(tmp_path / "files")
+    for key in ("outputs/a/b/1/0.png", "outputs/a/b/1/1.png", "outputs/a/c/1/0.png"):
+        files.put(key, b"picture")
+    files.delete("outputs/a/b/1/0.png")
+    assert files.get("outputs/a/b/1/1.png") == b"picture"
+    files.delete("outputs/a/b/1/1.png")
+    assert [path.name for path in (tmp_path / "files/outputs/a").iterdir()] == ["c"]
+    files.delete("outputs/a/c/1/0.png")
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_a_folder_that_is_being_written_into_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = LocalFiles(tmp_path / "files")
+    files.put("a/b/0.png", b"old")
+    fsync = os.fsync
+
+    def delete_meanwhile(descriptor: int) -> None:
+        if "1.png" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            files.delete("a/b/0.png")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", delete_meanwhile)
+    files.put("a/b/1.png", b"new")
+    assert files.keys() == ["a/b/1.png"]
+
+
+def test_putting_and_deleting_at_once_loses_nothing(tmp_path: Path):
+    files = LocalFiles(tmp_path / "files")
+
+    def put_and_delete(index: int) -> None:
+        for _ in range(20):
+            files.put(f"a/b/{index}.png", b"picture")
+            files.delete(f"a/b/{index}.png")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(put_and_delete, range(4)))
+    assert list((tmp_path / "files").iterdir()) == []

@@ -7,11 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
 from bildwerk.app import build_service
 from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
 from bildwerk.domain.errors import SetupError
@@ -75,6 +77,8 @@ def serve(
         fake_step_seconds=fake_step_seconds,
         behind_proxy=behind_proxy,
     )
+    if settings.public_url:
+        require_web_address(settings.public_url)
     tls = tls_options(tls_certificate, tls_key)
     if behind_proxy:
         require_network(behind_proxy)
@@ -122,6 +126,17 @@ def require_network(text: str) -> None:
         raise SetupError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
 
 
+def require_web_address(text: str) -> None:
+    """Raises `SetupError` for what clients could not be told as the server's address."""
+    try:
+        parts = urlsplit(text)
+        is_complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_complete = False
+    if not is_complete or parts.query or parts.fragment:
+        raise SetupError(f"--public-url must be http:// or https:// and a host, not {text[:200]!r}")
+
+
 def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]:
     if certificate is None and key is None:
         return {}
@@ -136,7 +151,8 @@ def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]
 def proxy_options(settings: Settings) -> dict[str, object]:
     if not settings.behind_proxy:
         return {}
-    return {"proxy_headers": True, "forwarded_allow_ips": settings.behind_proxy}
+    network = ipaddress.ip_network(settings.behind_proxy, strict=False)
+    return {"proxy_headers": True, "forwarded_allow_ips": settings.behind_proxy, "http": protocol_behind(network)}
 
 
 def welcome_first_customer(folder: DataFolder) -> None:
