@@ -1,6 +1,7 @@
 """Stored files: durable, whole, and never outside their folder."""
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,3 +105,19 @@ def test_putting_and_deleting_at_once_loses_nothing(tmp_path: Path):
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(put_and_delete, range(4)))
     assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_a_new_folder_is_not_removed_before_its_first_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = LocalFiles(tmp_path / "files")
+    files.put("a/b/0.png", b"old")
+    deleting = threading.Thread(target=files.delete, args=("a/b/0.png",))
+
+    def delete_meanwhile(_length: int) -> str:
+        deleting.start()
+        deleting.join(0.3)
+        return "name"
+
+    monkeypatch.setattr("bildwerk.store.files.secrets.token_hex", delete_meanwhile)
+    files.put("a/b/1.png", b"new")
+    deleting.join()
+    assert files.keys() == ["a/b/1.png"]
