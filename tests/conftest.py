@@ -4,8 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.books import Books
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("bildwerk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bildwerk")
 
 
 @pytest.fixture
