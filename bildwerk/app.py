@@ -170,7 +170,8 @@ def local_fleet(settings: Settings, catalog: Catalog, offer: Offer) -> list[Repl
 
 
 def local_replica(settings: Settings, spec: ModelSpec, models: frozenset[str]) -> LocalReplica:
-    engine_spec = EngineSpec(id=spec.id, folder=folder_of(spec, settings.models_dir), **asdict(spec.engine))
+    folder = folder_of(spec, settings.models_dir)
+    engine_spec = EngineSpec(id=spec.id, folder=folder, precision=settings.precision, **asdict(spec.engine))
     load = {
         "engine": settings.engine,
         "spec": {**asdict(engine_spec), "folder": str(engine_spec.folder)},

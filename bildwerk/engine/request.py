@@ -45,6 +45,8 @@ class EngineSpec:
     """None: the model has no guidance input."""
     dtype: str = "bfloat16"
     """Torch's name of the type to compute in, where the caller does not choose one."""
+    precision: str | None = None
+    """What the layers that see every token multiply in: bf16, fp8 or int8, beside bfloat16. None: as dtype."""
 
 
 @dataclass(frozen=True, slots=True)
