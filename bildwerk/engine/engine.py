@@ -16,6 +16,7 @@ from bildwerk.engine.batch import Batch
 from bildwerk.engine.consistency import check_consistency
 from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
 from bildwerk.engine.devices import find_device, find_dtype, wait_for
+from bildwerk.engine.loras import LoraCache, adapted
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -44,6 +45,7 @@ class FluxEngine:
         self.device = device
         self.dtype = dtype
         self.prompt_encoder = PromptEncoder(components, spec.max_text_tokens, device)
+        self.loras = LoraCache(spec, components.transformer, dtype, device)
         self.encoding_threads = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="image-encoding")
 
     @classmethod
@@ -68,13 +70,15 @@ class FluxEngine:
         """As `Engine.generate`."""
         batch, clock = Batch.of(self.spec, requests), Stopwatch()
         with out_of_memory.explained(batch.description, self.device):
+            loras = self.loras.loaded(batch.loras)
             with clock.stage("encode"):
                 prompts = self.prompt_encoder.encode(batch.prompts)
                 wait_for(self.device)
             yield Progress("encode", 1, 1)
 
             blank = canvas = blank_canvas(self.components, batch, prompts)
-            for canvas in clock.each("denoise", denoise(self.components, blank, is_cancelled)):
+            steps = adapted(self.components.transformer, loras, denoise(self.components, blank, is_cancelled))
+            for canvas in clock.each("denoise", steps):
                 yield Progress("denoise", canvas.step, batch.steps)
 
             files: deque[Future[GeneratedImage]] = deque()
