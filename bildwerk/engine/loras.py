@@ -70,10 +70,16 @@ class LoraCache:
         file = LoraFile.read(place)
         require_version(choice, file.version)
         lora = as_lora(file, self._model, self._dtype, self._device)
-        self._held[place, file.version] = lora
-        while self._held and self.byte_count > self.max_bytes:
-            self._held.popitem(last=False)
+        self._keep((place, file.version), lora)
         return lora
+
+    def _keep(self, key: tuple[LoraPlace, str], lora: Lora) -> None:
+        """Unless it alone is too large; for the others' room, those that were not used for longest."""
+        if lora.byte_count > self.max_bytes:
+            return
+        while self.byte_count + lora.byte_count > self.max_bytes:
+            self._held.popitem(last=False)
+        self._held[key] = lora
 
 
 def adapted(model: Flux, loras: Weighted, steps: Iterator[T]) -> Iterator[T]:
