@@ -96,9 +96,10 @@ class FluxEngine:
         pixels = self.components.autoencoder.decode(canvas.latents.to(self.dtype))[0].float()  # 3 H W
         if not pixels.isfinite().all():
             [row] = canvas.batch.rows
+            adapted_by = "".join(f", with the LoRA {lora.name}" for lora in canvas.batch.loras)
             raise EngineError(
                 f"{self.spec.id} computed NaN or infinity instead of a picture for seed {row.seed} in "
-                f"{_name(self.dtype)}: its weights are damaged, or that type is too narrow for them"
+                f"{_name(self.dtype)}{adapted_by}: its weights are damaged, or that type is too narrow for them"
             )
         levels = pixels.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
         return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())

@@ -5,9 +5,11 @@ Nothing is merged into the weights, so a batch without LoRAs is computed as if t
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from bildwerk.engine.lora_choices import place_of, require_version
 from bildwerk.engine.request import EngineSpec, LoraChoice, LoraError
@@ -20,6 +22,8 @@ from bildwerk.weights.lora_place import LoraPlace
 T = TypeVar("T")
 
 MAX_CACHED_BYTES = 2**30
+REPLACED = ("forward", "modulation")
+"""What `fast_path` hangs on the instances of the transformer's modules."""
 Weighted = list[tuple[Lora, float]]
 
 
@@ -82,13 +86,25 @@ class LoraCache:
         self._held[key] = lora
 
 
+@contextmanager
+def as_written(model: nn.Module) -> Iterator[None]:
+    """While entered, nothing compiled or recorded stands in for a module: it would not notice that it is adapted."""
+    found = [(part, name) for part in model.modules() for name in REPLACED if name in part.__dict__]
+    taken = [(part, name, part.__dict__.pop(name)) for part, name in found]
+    try:
+        yield
+    finally:
+        for part, name, fast in taken:
+            part.__dict__[name] = fast
+
+
 def adapted(model: Flux, loras: Weighted, steps: Iterator[T]) -> Iterator[T]:
     """`steps`, each computed with these LoRAs. Between two steps the model is as it was."""
     if not loras:
         yield from steps
         return
     while True:
-        with applied(model, loras):
+        with as_written(model), applied(model, loras):
             step = next(steps, None)
         if step is None:
             return

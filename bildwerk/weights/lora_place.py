@@ -54,21 +54,28 @@ class LoraPlace:
     def opened(self) -> Iterator[BinaryIO]:
         """Raises `WeightsError` for everything that is no ordinary file in that folder, of a size that is read."""
         try:
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(self.file_name, flags, dir_fd=folder)
-            finally:
-                os.close(folder)
+            descriptor = open_in(self.folder, self.file_name)
         except OSError as error:
             raise WeightsError(f"{self.title} {REASONS.get(error.errno or 0, 'cannot be read')}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            facts = os.fstat(file.fileno())
+        try:
+            facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise WeightsError(f"{self.title} is not a regular file")
             if facts.st_size > MAX_FILE_BYTES:
                 raise WeightsError(f"{self.title} has {facts.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-            yield file
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                yield file
+        finally:
+            os.close(descriptor)
+
+
+def open_in(folder: Path, file_name: str) -> int:
+    """A descriptor to read from, that waits for no pipe. Raises `OSError`, also for a link."""
+    parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.open(file_name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 REASONS = {errno.ENOENT: "is not there", errno.ELOOP: "is a link, and links are not followed"}
