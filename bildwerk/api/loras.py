@@ -6,7 +6,7 @@ from bildwerk.domain.errors import InvalidParameter
 from bildwerk.engine.request import LoraChoice
 from bildwerk.schemas.inputs import ImageInput
 
-MAX_NAMES_SHOWN = 20
+MAX_NAMES_SHOWN = 6
 
 
 def lora_names(context: Context, spec: ModelSpec) -> list[str]:
