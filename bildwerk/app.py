@@ -180,7 +180,11 @@ def local_replica(settings: Settings, spec: ModelSpec, models: frozenset[str]) -
     )
     load = {
         "engine": settings.engine,
-        "spec": {**asdict(engine_spec), "folder": str(engine_spec.folder), "loras_folder": str(engine_spec.loras_folder)},
+        "spec": {
+            **asdict(engine_spec),
+            "folder": str(engine_spec.folder),
+            "loras_folder": str(engine_spec.loras_folder),
+        },
         "step_seconds": settings.fake_step_seconds,
     }
     launch = Launch(load, settings.timing.load)

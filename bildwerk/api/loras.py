@@ -33,7 +33,7 @@ def pinned(context: Context, spec: ModelSpec, name: str, place: str) -> str:
     version = context.loras.version(serving_model(context, spec), name)
     if version is None:
         legal = some_names(lora_names(context, spec), spec)
-        raise InvalidParameter(f"{place} must be {legal}, not {ascii(name)}", param="loras")
+        raise InvalidParameter(f"{place} must be {legal}, not {name!a}", param="loras")
     return version
 
 

@@ -113,9 +113,7 @@ def _parts(file: LoraFile) -> dict[str, dict[LoraKey, str]]:
     return parts
 
 
-def _patch(
-    title: str, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor], usual_alpha: float | None
-) -> Patch:
+def _patch(title: str, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor], usual_alpha: float | None) -> Patch:
     down, up = (tensors.get(part) for part in (LoraKey.DOWN, LoraKey.UP))
     if down is None or up is None:
         raise WeightsError(f"{title} changes {shown(owner)} by half: one of its two matrices is missing")

@@ -33,7 +33,7 @@ class LoraPlace:
     def named(folder: Path, name: str) -> "LoraPlace":
         """Raises `WeightsError` for what is no name."""
         if not is_name(name):
-            raise WeightsError(f"{ascii(name[:80])} is not the name of a LoRA: a name is {NAME_RULE}")
+            raise WeightsError(f"{name[:80]!a} is not the name of a LoRA: a name is {NAME_RULE}")
         return LoraPlace(folder, name + SUFFIX, f"the LoRA {name}")
 
     @staticmethod
@@ -97,4 +97,6 @@ def lora_names(folder: Path) -> list[str]:
             files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except OSError:
         return []
-    return sorted(name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX) and is_name(name[: -len(SUFFIX)]))
+    return sorted(
+        name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX) and is_name(name[: -len(SUFFIX)])
+    )

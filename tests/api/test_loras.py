@@ -218,9 +218,10 @@ def test_a_file_that_changes_while_its_prediction_waits_fails_it_free_of_charge(
         assert (data["status"], data["error_code"], data["price"]) == ("failed", 1001, "0")
         assert data["error"].startswith("the LoRA soft ")
         assert str(tmp_path) not in data["error"]
-        assert service.client.get(f"/api/v1/model/prediction/{first}?wait=30", headers=service.headers).json()[
-            "status"
-        ] == "completed"
+        assert (
+            service.client.get(f"/api/v1/model/prediction/{first}?wait=30", headers=service.headers).json()["status"]
+            == "completed"
+        )
         after = balance(service)
         assert after["frozen"] == before["frozen"]
         assert round(float(before["available"]) - float(after["available"]), 6) == 0.0001

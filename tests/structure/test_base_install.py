@@ -34,13 +34,32 @@ def bildwerk(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [("--help",), ("--version",), ("generate", "--help"), ("models", "list"), ("models", "show", "flux-schnell"), ("loras", "list")],
+    [
+        ("--help",),
+        ("--version",),
+        ("generate", "--help"),
+        ("models", "list"),
+        ("models", "show", "flux-schnell"),
+        ("loras", "list"),
+    ],
     ids=" ".join,
 )
 def test_a_command_that_computes_no_picture_needs_no_torch(command: tuple[str, ...]) -> None:
     result = bildwerk(*command)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout
+
+
+def test_loras_are_listed_without_torch_and_added_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    there = tmp_path / "loras" / "bildwerk--flux-tiny" / "soft.safetensors"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"weights")
+    assert '"name": "soft"' in bildwerk("loras", "list").stdout
+    result = bildwerk("loras", "add", str(there))
+    assert result.returncode == 1
+    assert "checking a LoRA needs" in result.stderr
+    assert "pip install 'bildwerk[engine]'" in result.stderr
 
 
 def test_the_fake_engine_paints_without_torch_and_numpy() -> None:

@@ -52,7 +52,9 @@ def add(
             raise CommandError(f"{model_id} has a LoRA {chosen} already: add --replace, or give another --name")
     for model_id, facts in fitting.items():
         put(targets[model_id], data)
-        say_added({"model": model_id, "name": chosen, "path": str(targets[model_id]), "bytes": len(data), **facts}, json)
+        say_added(
+            {"model": model_id, "name": chosen, "path": str(targets[model_id]), "bytes": len(data), **facts}, json
+        )
 
 
 @loras.command(name="list")
