@@ -31,8 +31,8 @@ def split_weight(text: str) -> tuple[str, float]:
 
 def chosen(model: ModelSpec, what: str, scale: float) -> LoraChoice:
     if "/" in what or what.endswith(SUFFIX):
-        file, version = pinned_file(Path(what))
-        return LoraChoice(Path(what).stem, scale, version, str(file))
+        file, pin = pinned_file(Path(what))
+        return LoraChoice(Path(what).stem, scale, pin, str(file))
     loras = Loras(models_folder())
     version = loras.version(model.id, what)
     if version is None:

@@ -95,6 +95,5 @@ def refused(message: str) -> InvalidParameter:
 
 def unknown_members(index: int, item: Mapping[str, Any]) -> Iterator[str]:
     known = {parameter.name for parameter in MEMBERS}
-    yield from (
-        f"loras[{index}].{ascii(key[:64])[1:-1]} is not known and was ignored" for key in item if key not in known
-    )
+    unknown = (key for key in item if key not in known)
+    yield from (f"loras[{index}].{ascii(key[:64])[1:-1]} is not known and was ignored" for key in unknown)

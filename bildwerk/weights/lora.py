@@ -118,9 +118,8 @@ def _patch(title: str, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor]
     if down is None or up is None:
         raise WeightsError(f"{title} changes {shown(owner)} by half: one of its two matrices is missing")
     if down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1] or not len(down):
-        raise WeightsError(
-            f"{title} changes {shown(owner)} by matrices that do not fit together: {list(up.shape)} x {list(down.shape)}"
-        )
+        shapes = f"{list(up.shape)} x {list(down.shape)}"
+        raise WeightsError(f"{title} changes {shown(owner)} by matrices that do not fit together: {shapes}")
     if not down.isfinite().all() or not up.isfinite().all():
         raise WeightsError(f"{title} is damaged: its change of {shown(owner)} holds NaN or infinity")
     rank = len(down)

@@ -97,6 +97,5 @@ def lora_names(folder: Path) -> list[str]:
             files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except OSError:
         return []
-    return sorted(
-        name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX) and is_name(name[: -len(SUFFIX)])
-    )
+    names = (file.removesuffix(SUFFIX) for file in files if file.endswith(SUFFIX))
+    return sorted(name for name in names if is_name(name))

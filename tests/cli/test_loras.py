@@ -193,7 +193,7 @@ def test_one_that_is_there_is_replaced_only_when_asked(bildwerk: Bildwerk, soft:
     assert Path(first["path"]).read_bytes() == soft.read_bytes()
     assert bildwerk("loras", "add", other, "--name", "soft", "--replace").exit_code == 0
     assert Path(first["path"]).read_bytes() == other.read_bytes()
-    assert os.listdir(Path(first["path"]).parent) == ["soft.safetensors"]
+    assert [path.name for path in Path(first["path"]).parent.iterdir()] == ["soft.safetensors"]
 
 
 def test_a_model_whose_files_are_not_here_takes_none(bildwerk: Bildwerk, soft: Path) -> None:

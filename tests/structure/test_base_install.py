@@ -34,14 +34,7 @@ def bildwerk(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("--help",),
-        ("--version",),
-        ("generate", "--help"),
-        ("models", "list"),
-        ("models", "show", "flux-schnell"),
-        ("loras", "list"),
-    ],
+    [("--help",), ("--version",), ("generate", "--help"), ("models", "list"), ("models", "show", "flux-schnell")],
     ids=" ".join,
 )
 def test_a_command_that_computes_no_picture_needs_no_torch(command: tuple[str, ...]) -> None:

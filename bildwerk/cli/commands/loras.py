@@ -1,4 +1,4 @@
-"""`bildwerk loras`: the LoRAs that requests may name; also beside a running service, which sees every change at once."""
+"""`bildwerk loras`: the LoRAs that requests may name. A running service sees every change at once."""
 
 import sys
 from pathlib import Path
@@ -52,9 +52,8 @@ def add(
             raise CommandError(f"{model_id} has a LoRA {chosen} already: add --replace, or give another --name")
     for model_id, facts in fitting.items():
         put(targets[model_id], data)
-        say_added(
-            {"model": model_id, "name": chosen, "path": str(targets[model_id]), "bytes": len(data), **facts}, json
-        )
+        place = {"model": model_id, "name": chosen, "path": str(targets[model_id]), "bytes": len(data)}
+        say_added(place | facts, json)
 
 
 @loras.command(name="list")
