@@ -85,7 +85,8 @@ def merged(flux: Flux, naming: Naming, changes: list[tuple[Matrices, float]]) ->
     for matrices, weight in changes:
         for owner, (down, up) in matrices.items():
             state[f"{owner}.weight"] = state[f"{owner}.weight"] + weight * factor * (up.double() @ down.double())
-    model = Flux(flux.params).eval()
+    dtype = flux.img_in.weight.dtype
+    model = Flux(flux.params).eval().to(dtype)
     rows = layout.expand(model.state_dict()).rows
-    model.load_state_dict({row.target: row.to_target([state[name].float() for name in row.sources]) for row in rows})
+    model.load_state_dict({row.target: row.to_target([state[name].to(dtype) for name in row.sources]) for row in rows})
     return model.requires_grad_(False)

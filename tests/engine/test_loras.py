@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
@@ -30,8 +31,11 @@ from bildwerk.engine.request import (
     LoraError,
     Progress,
 )
+from bildwerk.weights.lora import applied, load_lora
 from bildwerk.weights.lora_place import LoraPlace
+from tests.engine.velocity import relative_error
 from tests.lora_files import FLUX_TINY, NAMINGS, flux_tiny, merged, random_lora, random_matrices, write_lora
+from tests.weights.published import velocity
 
 PLAIN = GenerateRequest("a lake at dawn", 64, 64, steps=2, seed=5, id="one")
 SOFT, NIGHT = LoraChoice("soft"), LoraChoice("night")
@@ -95,6 +99,21 @@ def test_a_lora_of_each_naming_paints_what_the_merged_weights_paint(naming: str,
     engine.components = replace(engine.components, transformer=whole)
     assert difference(adapted_picture, painted(engine, [])) <= 1
     assert difference(adapted_picture, plain) > 20
+
+
+def test_two_at_once_are_the_sum_that_merging_makes(tmp_path: Path) -> None:
+    naming, model = NAMINGS["diffusers"], deepcopy(flux_tiny()).double()
+    changes = [(random_matrices(model, naming, seed, size=0.1), weight) for seed, weight in ((1, 0.8), (2, -0.5))]
+    paths = [write_lora(tmp_path / f"{i}.safetensors", parts, naming) for i, (parts, _) in enumerate(changes)]
+    loras = [(load_lora(path, model, torch.float64), weight) for path, (_, weight) in zip(paths, changes, strict=True)]
+    plain = velocity(model, torch.float64)
+    with applied(model, loras):
+        error = relative_error(velocity(model, torch.float64), velocity(merged(model, naming, changes), torch.float64))
+    assert error <= 1e-6
+    assert relative_error(velocity(model, torch.float64), plain) == 0
+    for one in loras:
+        with applied(model, [one]):
+            assert relative_error(velocity(model, torch.float64), plain) > 0.01
 
 
 def test_interleaved_requests_equal_their_single_runs_bit_for_bit(loras: Path, engine: FluxEngine) -> None:
