@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bildwerk.domain.errors import SetupError
 from bildwerk.weights.errors import WeightsError
-from bildwerk.weights.lora_place import LoraPlace, lora_names
+from bildwerk.weights.lora_place import LoraPlace, is_name, lora_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,10 @@ class Loras:
             return LoraPlace.named(self.folder(model), name).version()
         except WeightsError:
             return None
+
+
+def is_lora_name(text: str) -> bool:
+    return is_name(text)
 
 
 def pinned_file(path: Path) -> tuple[Path, str]:

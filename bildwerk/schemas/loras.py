@@ -10,7 +10,6 @@ from typing import Any
 from bildwerk.domain.errors import InvalidParameter
 from bildwerk.schemas.parameter import Parameter, shown
 
-MAX_LORAS = 5
 MAX_SCALE = 4.0
 MAX_NAME_CHARACTERS = 64
 

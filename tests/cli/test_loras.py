@@ -184,6 +184,14 @@ def test_a_name_that_is_none_is_refused(bildwerk: Bildwerk, folder: Path, soft: 
     assert not folder.exists()
 
 
+def test_a_file_whose_name_is_none_needs_another(bildwerk: Bildwerk, soft: Path) -> None:
+    odd = soft.rename(soft.with_name("My LoRA.safetensors"))
+    outcome = bildwerk("loras", "add", odd)
+    assert outcome.exit_code == 1
+    assert "'My LoRA.safetensors' makes no name that requests could use: give one with --name" in outcome.err
+    assert bildwerk("loras", "add", odd, "--name", "mine").exit_code == 0
+
+
 def test_one_that_is_there_is_replaced_only_when_asked(bildwerk: Bildwerk, soft: Path, tmp_path: Path) -> None:
     other = random_lora(tmp_path / "other.safetensors", seed=2)
     [first] = bildwerk("loras", "add", soft).events

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from bildwerk.checkpoints.loras import Loras
+from bildwerk.checkpoints.loras import Loras, is_lora_name
 from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.model_files import models_folder, named_model
@@ -44,6 +44,8 @@ def add(
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
     stored, chosen = Loras(models_folder()), file.stem.lower() if name is None else name
+    if name is None and not is_lora_name(chosen):
+        raise CommandError(f"{file.name!r} makes no name that requests could use: give one with --name")
     models = [named_model(model)] if model is not None else ready_models()
     targets = {spec.id: stored.path(spec.id, chosen) for spec in models}
     data, fitting = checked(file, models)
