@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
-from bildwerk.cli.machine import ENGINE_PACKAGES
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
@@ -33,6 +33,7 @@ def generate(
     n: int = 1,
     model: str = "flux-tiny",
     guidance: float | None = None,
+    lora: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     device: str | None = None,
     dtype: str | None = None,
     precision: str | None = None,
@@ -58,6 +59,9 @@ def generate(
         Id or short name of a model; see `bildwerk models list`.
     guidance
         Guidance scale, for models that have one.
+    lora
+        A LoRA to apply: a name from `bildwerk loras list` or the path of a file, and after a colon its weight from -4
+        to 4, as in soft:0.5. Default weight: 1. Up to 5 can be given.
     device
         Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
     dtype
@@ -68,7 +72,7 @@ def generate(
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
     started = time.perf_counter()
-    order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance))
+    order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance, lora))
     with open_report(json) as report:
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
@@ -86,14 +90,8 @@ def load_engine(
 ) -> Engine:
     report.progress(Progress("load", 0, 1))
     os.environ.update(ENGINE_ENVIRONMENT | os.environ)
-    try:
+    with needed_for("making pictures here"):
         from bildwerk.engine.engine import FluxEngine
-    except ModuleNotFoundError as error:
-        if error.name not in ENGINE_PACKAGES:
-            raise
-        raise CommandError(
-            f"making pictures here needs {error.name}, which is not installed: pip install 'bildwerk[engine]'"
-        ) from error
     engine = FluxEngine.load(spec, device, dtype, precision)
     report.progress(Progress("load", 1, 1))
     return engine
