@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,12 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Lifespan
 
-from bildwerk.api.context import Context, context_of
+from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.edge import Edge
 from bildwerk.api.errors import error_response
 from bildwerk.api.route import Handler, Route
 from bildwerk.api.routes import ROUTES
-from bildwerk.domain.errors import BildwerkError, InternalError, MethodNotAllowed, NotFound
+from bildwerk.domain.errors import BildwerkError, InsufficientBalance, InternalError, MethodNotAllowed, NotFound
+
+log = structlog.get_logger("bildwerk.api")
 
 
 def build_application(context: Context, lifespan: Lifespan[Starlette]) -> Edge:
@@ -53,9 +56,17 @@ def guarded(route: Route) -> Handler:
 
 async def explain(request: Request, error: Exception) -> Response:
     assert isinstance(error, BildwerkError)
+    if isinstance(error, InsufficientBalance):
+        tell_operator(request)
     response = error_response(request, error)
     response.headers.update(getattr(request.state, "rate_headers", {}))
     return response
+
+
+def tell_operator(request: Request) -> None:
+    """What mends an empty account. It is said in the log alone: the client's answer is no place for it."""
+    account_id = caller_of(request).account_id
+    log.warning("insufficient balance", account=account_id, mended_by=f"bildwerk accounts top-up {account_id} AMOUNT")
 
 
 async def admit(request: Request, _error: Exception) -> Response:
