@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T", "Limits", "Timing")
 
+MAX_PORT = 65_535
 DEFAULT_DATA_DIR = Path("~/.local/share/bildwerk/data")
 DEFAULT_MODELS_DIR = Path("~/.local/share/bildwerk/models")
 
@@ -81,16 +82,25 @@ def is_loopback(host: str) -> bool:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the environment makes, before the command line's own."""
+    """The settings that the environment makes, before the command line's own.
+
+    Raises `ValueError` that names the variable for a value that is not legal.
+    """
     return Settings(
         data_dir=Path(environment.get("BILDWERK_DATA_DIR") or DEFAULT_DATA_DIR).expanduser(),
         models_dir=Path(environment.get("BILDWERK_MODELS") or DEFAULT_MODELS_DIR).expanduser(),
         host=environment.get("BILDWERK_HOST") or "127.0.0.1",
-        port=int(environment.get("BILDWERK_PORT") or 8000),
+        port=read_port(environment.get("BILDWERK_PORT") or "8000"),
         public_url=(environment.get("BILDWERK_PUBLIC_URL") or "").rstrip("/"),
         limits=read_numbers(Limits(), "BILDWERK_LIMIT_", environment),
         timing=read_numbers(Timing(), "BILDWERK_SECONDS_", environment),
     )
+
+
+def read_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= MAX_PORT):
+        raise ValueError(f"BILDWERK_PORT must be a port from 0 to {MAX_PORT}, not {text[:40]!r}")
+    return int(text)
 
 
 def read_numbers(defaults: T, prefix: str, environment: Mapping[str, str]) -> T:
