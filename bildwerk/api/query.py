@@ -31,6 +31,12 @@ WAIT = Parameter(
 PREDICTION_ID = Parameter(
     name="predictionId", kind="string", title="Prediction", description="The prediction's id.", required=True
 )
+FILE_END = Parameter(
+    name="exp", kind="string", title="End", description="When the URL ends, as it was given out.", required=True
+)
+FILE_SIGNATURE = Parameter(
+    name="sig", kind="string", title="Signature", description="The URL's signature, as it was given out.", required=True
+)
 PAGE_NUMBER = Parameter(
     name="no",
     synonyms=("pageNo", "page"),
