@@ -17,7 +17,10 @@ DEFAULT_MODELS_DIR = Path("~/.local/share/bildwerk/models")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one key or one account may ask of the service."""
+    """How much one key or one account may ask of the service, and all of them together.
+
+    `body_bytes_in_flight` is what the bodies of requests may take at a time, from their receipt to the answer.
+    """
 
     submits_per_minute: int = 600
     reads_per_minute: int = 3_000
@@ -26,6 +29,7 @@ class Limits:
     queue_seconds: float = 3_600.0
     upload_bytes_per_account: int = 2_000_000_000
     free_disk_bytes: int = 1_000_000_000
+    body_bytes_in_flight: int = 512_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ RECEIPT: tuple[type[BildwerkError], ...] = (
     errors.UnsupportedEncoding,
     errors.TooLarge,
     errors.ReceiptTimeout,
+    errors.Overloaded,
     errors.InvalidParameter,
 )
 JSON_RECEIPT = (*RECEIPT, errors.InvalidJson)
