@@ -11,6 +11,7 @@ from starlette.types import Lifespan
 
 from bildwerk.api.application import build_application
 from bildwerk.api.auth import KeyRing
+from bildwerk.api.body_budget import BodyBudget
 from bildwerk.api.context import Context
 from bildwerk.api.edge import Edge
 from bildwerk.api.file_urls import FileUrls
@@ -90,6 +91,7 @@ def build_service(
         limiter=RateLimiter({"submits": settings.limits.submits_per_minute, "reads": settings.limits.reads_per_minute}),
         file_urls=FileUrls(folder.secrets.url_signing, public_url),
         decoding=asyncio.Semaphore(MAX_DECODING),
+        bodies=BodyBudget(settings.limits.body_bytes_in_flight),
     )
     return Service(build_application(context, lifespan_of(context, dispatcher)), dispatcher, context)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from bildwerk.api.auth import Caller, KeyRing
+from bildwerk.api.body_budget import BodyBudget
 from bildwerk.api.file_urls import FileUrls
 from bildwerk.api.limits import RateLimiter
 from bildwerk.checkpoints.loras import Loras
@@ -41,6 +42,7 @@ class Context:
     limiter: RateLimiter
     file_urls: FileUrls
     decoding: asyncio.Semaphore
+    bodies: BodyBudget
 
 
 def context_of(request: Request) -> Context:

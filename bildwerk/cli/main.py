@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": ("bildwerk.cli.commands.doctor:doctor", "Can this machine make pictures, and if not, why not?"),
     "serve": ("bildwerk.cli.commands.serve:serve", "Serve pictures behind the API, until a signal."),
     "keys": ("bildwerk.cli.commands.keys:keys", "API keys: make, list and revoke them."),
+    "accounts": ("bildwerk.cli.commands.accounts:accounts", "Accounts: make, list, show and top them up."),
     "check": ("bildwerk.cli.commands.check:check", "Do the books, the predictions and the stored pictures agree?"),
 }
 """Each by its import path: a command is imported when it is run, or when its own help is asked for."""

@@ -89,6 +89,7 @@ def property_schema(parameter: Parameter) -> dict[str, Any]:
         "title": parameter.title,
         "description": parameter.description,
         "default": parameter.default,
+        "format": parameter.format,
         "enum": list(parameter.options) or None,
         "examples": list(parameter.examples) or None,
         "minimum": parameter.minimum,

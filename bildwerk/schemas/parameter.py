@@ -25,6 +25,7 @@ class Parameter:
     max_length: int | None = None
     options: tuple[str, ...] = ()
     form: str | None = None
+    format: str | None = None
     examples: tuple[str, ...] = ()
     component: str | None = None
     accept: str | None = None

@@ -10,7 +10,12 @@ from bildwerk.cli.machine import read_devices, read_machine
 from bildwerk.cli.main import COMMANDS
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 
-SUBCOMMANDS = [("models", "list"), ("models", "show"), ("loras", "add"), ("loras", "list"), ("loras", "remove")]
+SUBCOMMANDS = [
+    *(("models", name) for name in ("list", "show")),
+    *(("loras", name) for name in ("add", "list", "remove")),
+    *(("keys", name) for name in ("create", "list", "revoke")),
+    *(("accounts", name) for name in ("create", "list", "show", "top-up")),
+]
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from bildwerk.app import build_service
+from bildwerk.cli.environment import environment_settings
 from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
 from bildwerk.domain.errors import SetupError
 from bildwerk.jobs.customers import open_first_account
-from bildwerk.settings import Settings, from_environment, is_loopback
+from bildwerk.settings import Settings, is_loopback
 from bildwerk.store.clock import start_clock
 from bildwerk.store.data_folder import DataFolder, FolderLock, create_data_folder
 from bildwerk.store.database import Database
@@ -104,11 +105,7 @@ def announce(url: str) -> None:
 
 def chosen(**options: Any) -> Settings:
     """The environment's settings, with those of the command line's that were given over them. Raises `SetupError`."""
-    try:
-        settings = from_environment()
-    except ValueError as error:
-        raise SetupError(str(error)) from error
-    return replace(settings, **{name: value for name, value in options.items() if value is not None})
+    return replace(environment_settings(), **{name: value for name, value in options.items() if value is not None})
 
 
 def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:
