@@ -8,6 +8,9 @@ be there is what the loader reads, found and checked by the same functions.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bildwerk.checkpoints.errors import CheckpointError
+from bildwerk.checkpoints.manifest import read_manifest
+from bildwerk.checkpoints.staging import is_half_published
 from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.json_file import read_json, read_text
 from bildwerk.weights.safetensors_header import read_entries, weight_file
@@ -27,9 +30,17 @@ def problems(folder: Path) -> list[str]:
     try:
         if not folder.is_dir():
             return [f"the folder {folder} does not exist"]
-        return list(_folder_problems(folder))
-    except (OSError, WeightsError) as error:
+        if is_half_published(folder):
+            return [f"the files of {folder} were being replaced when that was broken off, and do not belong together"]
+        return _known_damage(folder) or list(_folder_problems(folder))
+    except (CheckpointError, OSError, WeightsError) as error:
         return [str(error)]
+
+
+def _known_damage(folder: Path) -> list[str]:
+    """What `bildwerk models verify` found and wrote down."""
+    damaged = [path for path, record in read_manifest(folder).files.items() if record.damaged]
+    return [f"{folder / path} is damaged: its content is not what it was when it came" for path in damaged]
 
 
 def _folder_problems(folder: Path) -> Iterator[str]:

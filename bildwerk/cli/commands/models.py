@@ -1,4 +1,4 @@
-"""`bildwerk models`: what can be asked for, and whether its files are here."""
+"""`bildwerk models`: what can be asked for, and whether its files are here. What moves files has a file of its own."""
 
 import sys
 
@@ -10,6 +10,7 @@ from bildwerk.cli.report import wants_json, write_json, write_line
 from bildwerk.domain.catalog import load_catalog
 
 models = App(name="models", help="The models that can be asked for.")
+models.command("bildwerk.cli.commands.pull:pull_model", name="pull", help="Fetch a model's weights from the hub.")
 
 
 @models.command(name="list")
