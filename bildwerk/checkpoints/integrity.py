@@ -1,7 +1,7 @@
 """Is a model folder complete? Read from names, sizes and headers alone, in milliseconds, without torch.
 
 The folder is in the diffusers layout: `model_index.json` names the components, each a folder of its own. Or weights lie
-in single files beside the tokenizers' folders; which components those hold is found out when they are loaded. What must
+in single files beside the tokenizers' folders; which components those hold, the names of their tensors say. What must
 be there is what the loader reads, found and checked by the same functions.
 """
 
@@ -14,12 +14,12 @@ from bildwerk.checkpoints.staging import is_half_published
 from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.json_file import read_json, read_text
 from bildwerk.weights.safetensors_header import read_entries, weight_file
+from bildwerk.weights.signatures import component_prefixes
+from bildwerk.weights.single_file_header import SINGLE_FILE_SUFFIXES, read_single_file
 
 INDEX = "model_index.json"
 MAX_JSON_BYTES = 2**20
 MAX_TOKENIZER_BYTES = 64 * 2**20
-SAFETENSORS_SUFFIXES = frozenset({".safetensors", ".sft"})
-SINGLE_FILE_SUFFIXES = SAFETENSORS_SUFFIXES | {".gguf"}
 
 Check = Callable[[Path], object]
 """Of a component's folder, or of a file. Raises `WeightsError` with the sentence to show."""
@@ -57,9 +57,25 @@ def _single_file_problems(folder: Path, singles: list[Path]) -> Iterator[str]:
         elif name in TOKENIZERS:
             yield f"the folder {folder / name} is missing"
     if missing & MODULES:
-        for path in singles:
-            if path.suffix.lower() in SAFETENSORS_SUFFIXES:
-                yield from _failures(path, (read_entries,))
+        yield from _holding_problems(folder, singles, missing & MODULES)
+
+
+def _holding_problems(folder: Path, singles: list[Path], missing: frozenset[str] | set[str]) -> Iterator[str]:
+    """Whether the single files hold each of the components that have no folder, and hold it once."""
+    held: dict[str, list[Path]] = {name: [] for name in sorted(missing)}
+    for path in singles:
+        try:
+            found = component_prefixes(read_single_file(path))
+        except WeightsError as error:
+            yield str(error)
+            return
+        for component in missing & found.keys():
+            held[component].append(path)
+    for name, holders in held.items():
+        if not holders:
+            yield f"the folder {folder / name} is missing, and no single file in {folder} holds that component"
+        elif len(holders) > 1:
+            yield f"{folder} holds the {name} twice: in {holders[0].name} and {holders[1].name}; remove one of them"
 
 
 def _component_problems(folder: Path) -> Iterator[str]:

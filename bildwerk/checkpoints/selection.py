@@ -6,9 +6,10 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from bildwerk.checkpoints.errors import CheckpointError
-from bildwerk.checkpoints.integrity import COMPONENTS, INDEX, MODULES, SINGLE_FILE_SUFFIXES, TOKENIZERS
+from bildwerk.checkpoints.integrity import COMPONENTS, INDEX, MODULES, TOKENIZERS
 from bildwerk.checkpoints.listing import Listing, RemoteFile
 from bildwerk.weights.safetensors_header import STEMS
+from bildwerk.weights.single_file_header import SINGLE_FILE_SUFFIXES
 from bildwerk.weights.unsafe_suffixes import UNSAFE_SUFFIXES
 
 Selection = Mapping[str, RemoteFile]

@@ -16,7 +16,7 @@ from bildwerk.checkpoints.manifest import Record, read_manifest, sync_folder, wr
 from bildwerk.checkpoints.wanted import Wanted
 
 NAME = ".incoming"
-PUBLISHING = "publishing"
+PUBLISHING = ".publishing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,11 @@ class Staging:
     """Beside the files of the model `folder`, so that taking their places is a rename."""
 
     folder: Path
+    name: str = NAME
 
     @property
     def path(self) -> Path:
-        return self.folder / NAME
+        return self.folder / self.name
 
     def part(self, one: Wanted) -> Path:
         """What has come of a file."""
@@ -47,14 +48,16 @@ class Staging:
     def publish(self, arrived: Mapping[str, Path], records: Mapping[str, Record]) -> None:
         """Put every file in its place and write down what it is. `records` may name files that lie there already."""
         self.create()
-        (self.path / PUBLISHING).touch()
-        sync_folder(self.path)
+        mark = self.folder / PUBLISHING
+        mark.touch()
+        sync_folder(self.folder)
         for target, whole in arrived.items():
             place = self.folder / target
             place.parent.mkdir(exist_ok=True)
             whole.replace(place)
             sync_folder(place.parent)
         write_manifest(self.folder, read_manifest(self.folder).with_files(records))
+        mark.unlink()
         self.discard()
 
     def discard(self) -> None:
@@ -72,7 +75,7 @@ class Staging:
 
 def is_half_published(folder: Path) -> bool:
     """Whether files of two different pulls may lie in a model's folder."""
-    return os.path.lexists(folder / NAME / PUBLISHING)
+    return os.path.lexists(folder / PUBLISHING)
 
 
 def _key(one: Wanted) -> str:

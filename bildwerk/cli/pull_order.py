@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from bildwerk.checkpoints.adoptable import repository_of
 from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.checkpoints.hub import Hub, TransientError
 from bildwerk.checkpoints.integrity import COMPONENTS, TOKENIZERS
@@ -13,7 +14,7 @@ from bildwerk.checkpoints.selection import Selection, select_files, select_folde
 from bildwerk.checkpoints.wanted import Wanted
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.model_files import models_folder, named_model
-from bildwerk.domain.catalog import ModelSpec, find_model, load_catalog
+from bildwerk.domain.catalog import Catalog, ModelSpec, find_model, load_catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,40 @@ class Destination:
 def destination(name: str, as_model: str | None) -> Destination:
     """name: a model of the catalog, or a repository. Raises `CommandError` where the two do not tell it."""
     catalog = load_catalog()
-    listed = find_model(catalog, name) or next((spec for spec in catalog.values() if spec.source == name), None)
+    listed = find_model(catalog, name) or model_from(catalog, name)
     model = listed if as_model is None else named_model(as_model)
     if model is None:
-        fetchable = ", ".join(spec.id for spec in catalog.values() if not spec.embedded)
         what = "a repository that no model comes from" if REPOSITORY.fullmatch(name) else "no model and no repository"
-        raise CommandError(
-            f"{name[:200]!r} is {what}: say with --as which model its files are for; there are {fetchable}"
-        )
+        raise CommandError(f"{name[:200]!r} is {what}: {say_which(catalog)}")
+    require_fetchable(model)
+    return Destination(model, name if listed is None else listed.source)
+
+
+def destination_of(path: Path, as_model: str | None) -> Destination:
+    """Of files on this machine. Raises `CommandError` where nothing says which model they are for."""
+    catalog = load_catalog()
+    repository = repository_of(path)
+    model = model_from(catalog, repository) if as_model is None else named_model(as_model)
+    if model is None:
+        raise CommandError(f"nothing about {path} tells which model it is: {say_which(catalog)}")
+    require_fetchable(model)
+    return Destination(model, model.source)
+
+
+def model_from(catalog: Catalog, repository: str | None) -> ModelSpec | None:
+    """The model that comes from a repository, capitals or not, as the hub has it."""
+    wanted = (repository or "").lower()
+    return next((spec for spec in catalog.values() if not spec.embedded and spec.source.lower() == wanted), None)
+
+
+def say_which(catalog: Catalog) -> str:
+    names = ", ".join(spec.short_name for spec in catalog.values() if not spec.embedded)
+    return f"say with --as which model the files are for; there are {names}"
+
+
+def require_fetchable(model: ModelSpec) -> None:
     if model.embedded:
         raise CommandError(f"{model.id} is part of Bildwerk: there is nothing to fetch")
-    return Destination(model, name if listed is None else listed.source)
 
 
 def wanted_files(

@@ -12,7 +12,8 @@ from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.read_gguf import open_gguf
 from bildwerk.weights.read_safetensors import find_safetensors, open_safetensors
 from bildwerk.weights.scaled_fp8 import ScaledFp8
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from bildwerk.weights.tensor_source import TensorSource
 from bildwerk.weights.unsafe_suffixes import UNSAFE_SUFFIXES
 

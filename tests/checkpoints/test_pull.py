@@ -196,8 +196,7 @@ def test_the_old_model_stays_until_all_of_the_new_one_is_there(hub_of_lakes: Hub
 
 def test_files_of_two_commits_are_no_model(hub_of_lakes: HubServer, folder: Path) -> None:
     pulled(hub_of_lakes, folder)
-    (folder / ".incoming").mkdir()
-    (folder / ".incoming" / "publishing").touch()
+    (folder / ".publishing").touch()
     [sentence] = problems(folder)
     assert "do not belong together" in sentence
     pulled(hub_of_lakes, folder)
