@@ -8,9 +8,10 @@ be there is what the loader reads, found and checked by the same functions.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bildwerk.checkpoints.disk_space import in_units
 from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.checkpoints.manifest import read_manifest
-from bildwerk.checkpoints.staging import is_half_published
+from bildwerk.checkpoints.staging import bytes_on_the_way, is_half_published
 from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.json_file import read_json, read_text
 from bildwerk.weights.safetensors_header import read_entries, weight_file
@@ -32,9 +33,15 @@ def problems(folder: Path) -> list[str]:
             return [f"the folder {folder} does not exist"]
         if is_half_published(folder):
             return [f"the files of {folder} were being replaced when that was broken off, and do not belong together"]
-        return _known_damage(folder) or list(_folder_problems(folder))
+        found = _known_damage(folder) or list(_folder_problems(folder))
+        return [*_unfinished(folder), *found] if found else []
     except (CheckpointError, OSError, WeightsError) as error:
         return [str(error)]
+
+
+def _unfinished(folder: Path) -> list[str]:
+    count = bytes_on_the_way(folder)
+    return [f"its download is not finished: {in_units(count)} are here"] if count else []
 
 
 def _known_damage(folder: Path) -> list[str]:

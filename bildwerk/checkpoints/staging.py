@@ -78,6 +78,12 @@ def is_half_published(folder: Path) -> bool:
     return os.path.lexists(folder / PUBLISHING)
 
 
+def bytes_on_the_way(folder: Path) -> int:
+    """What an unfinished pull has left in a model's folder."""
+    incoming = folder / NAME
+    return sum(size_of(path) or 0 for path in incoming.iterdir()) if incoming.is_dir() else 0
+
+
 def _key(one: Wanted) -> str:
     return hashlib.sha256(f"{one.target}\n{one.file.content_id}".encode()).hexdigest()[:32]
 
