@@ -28,13 +28,17 @@ Check = Callable[[Path], object]
 
 def problems(folder: Path) -> list[str]:
     """What is missing or damaged, one sentence each that names the file; an empty list where nothing is."""
+    found = _found_problems(folder)
+    return [*_unfinished(folder), *found] if found else []
+
+
+def _found_problems(folder: Path) -> list[str]:
     try:
         if not folder.is_dir():
             return [f"the folder {folder} does not exist"]
         if is_half_published(folder):
             return [f"the files of {folder} were being replaced when that was broken off, and do not belong together"]
-        found = _known_damage(folder) or list(_folder_problems(folder))
-        return [*_unfinished(folder), *found] if found else []
+        return _known_damage(folder) or list(_folder_problems(folder))
     except (CheckpointError, OSError, WeightsError) as error:
         return [str(error)]
 
@@ -52,7 +56,8 @@ def _known_damage(folder: Path) -> list[str]:
 
 def _folder_problems(folder: Path) -> Iterator[str]:
     singles = sorted(path for path in folder.iterdir() if path.suffix.lower() in SINGLE_FILE_SUFFIXES)
-    return _single_file_problems(folder, singles) if singles else _component_problems(folder)
+    in_parts = not (folder / INDEX).exists() and any((folder / name).is_dir() for name in COMPONENTS)
+    return _single_file_problems(folder, singles) if singles or in_parts else _component_problems(folder)
 
 
 def _single_file_problems(folder: Path, singles: list[Path]) -> Iterator[str]:

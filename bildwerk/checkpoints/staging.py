@@ -80,8 +80,10 @@ def is_half_published(folder: Path) -> bool:
 
 def bytes_on_the_way(folder: Path) -> int:
     """What an unfinished pull has left in a model's folder."""
-    incoming = folder / NAME
-    return sum(size_of(path) or 0 for path in incoming.iterdir()) if incoming.is_dir() else 0
+    try:
+        return sum(size_of(path) or 0 for path in (folder / NAME).iterdir())
+    except OSError:
+        return 0
 
 
 def _key(one: Wanted) -> str:

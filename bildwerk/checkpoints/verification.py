@@ -51,11 +51,12 @@ def verify(folder: Path) -> Iterator[Transfer | Verified]:
         judged.append(_judged(folder, path, record, reason or _compared(record, hashing.hexdigest())))
         yield judged[-1]
         before += record.size
-    _write_down(folder, judged)
+    if judged:
+        _write_down(folder, judged)
 
 
 def _compared(record: Record, sha256: str) -> str:
-    return "" if sha256 == record.sha256 else f"its SHA-256 is {sha256}, but was {record.sha256}"
+    return "" if sha256 == record.sha256 else f"its SHA-256 begins with {sha256[:12]}, but was {record.sha256[:12]}"
 
 
 def _judged(folder: Path, path: str, record: Record, reason: str) -> Verified:

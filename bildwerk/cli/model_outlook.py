@@ -22,9 +22,12 @@ def about_model(state: ModelState, outlooks: Sequence[dict[str, Any]]) -> Iterat
 
 
 def memory(outlook: dict[str, Any]) -> str:
+    """Smaller files are of interest only where the usual ones do not fit."""
+    widest, *smaller = outlook["needs_gib"]
+    looked_at = [widest] if widest in outlook["fits"] else [widest, *smaller]
     needs = ", ".join(
-        f"{name} {'fits' if name in outlook['fits'] else 'does not fit'} ({gib} GiB)"
-        for name, gib in outlook["needs_gib"].items()
+        f"{name} {'fits' if name in outlook['fits'] else 'does not fit'} ({outlook['needs_gib'][name]} GiB)"
+        for name in looked_at
     )
     free = "unknown memory" if outlook["free_gib"] is None else f"{outlook['free_gib']} GiB free"
     return f"{free}, {needs}"

@@ -61,4 +61,5 @@ class TransferBar:
 
 
 def _shortened(path: str) -> str:
-    return path if len(path) <= NAME_SHOWN else f"...{path[3 - NAME_SHOWN :]}"
+    """Both ends: the folder, and what kind of file it is."""
+    return path if len(path) <= NAME_SHOWN else f"{path[:16]}...{path[19 - NAME_SHOWN :]}"

@@ -88,7 +88,7 @@ class TextTransferReport:
 
     def end(self, state: ModelState, files: list[str]) -> None:
         self._bar.close()
-        write_line(f"{counted(len(files), 'new file')}, every hash as it should be" if files else "nothing was missing")
+        write_line(f"{counted(len(files), 'new file')}; every SHA-256 is recorded" if files else "nothing was missing")
         if state.is_ready:
             write_line(
                 f"{state.model.id} is ready: bildwerk generate 'a lake at dawn' --model {state.model.short_name}"

@@ -177,6 +177,14 @@ def test_a_link_that_leads_elsewhere_is_refused(tmp_path: Path, source: Path, fo
     assert not folder.exists()
 
 
+def test_a_link_among_the_parts_of_a_model_is_refused_too(tmp_path: Path, folder: Path) -> None:
+    parts = write(tmp_path / "parts", {"vae/model.safetensors": safetensors()})
+    (tmp_path / "secret").write_text("{}")
+    (parts / "vae" / "config.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(CheckpointError, match="is a link that leads out of its folder"):
+        adopted(parts, folder)
+
+
 @pytest.mark.parametrize("path", ["vae/config.json", "text_encoder/model.safetensors", "tokenizer_2/tokenizer.json"])
 def test_a_folder_that_is_not_whole_is_refused(source: Path, folder: Path, path: str) -> None:
     (source / path).unlink()

@@ -225,6 +225,14 @@ def test_a_single_file_takes_the_place_of_a_components_folder(folder: Path) -> N
     assert problems(folder) == []
 
 
+def test_folders_without_an_index_say_which_one_is_missing(folder: Path) -> None:
+    (folder / "model_index.json").unlink()
+    assert problems(folder) == []
+    shutil.rmtree(folder / "transformer")
+    [sentence] = problems(folder)
+    assert sentence.startswith(f"the folder {folder / 'transformer'} is missing, and no single file")
+
+
 def test_a_component_that_no_single_file_holds_is_named(single_files: Path) -> None:
     (single_files / "t5-v1_1-xxl-encoder-Q8_0.gguf").unlink()
     [sentence] = problems(single_files)

@@ -119,7 +119,9 @@ def test_a_pull_that_was_broken_off_goes_on_where_it_stopped(hub_of_lakes: HubSe
 def test_a_server_that_cannot_begin_in_the_middle_sends_all_of_it_again(hub_of_lakes: HubServer, folder: Path) -> None:
     stop_within(hub_of_lakes, folder, TRANSFORMER)
     hub_of_lakes.faults.ignores_range = True
+    hub_of_lakes.seen.clear()
     pulled(hub_of_lakes, folder)
+    assert hub_of_lakes.fetched.count(TRANSFORMER) == 1
     assert (folder / TRANSFORMER).read_bytes() == hub_of_lakes.published[REPOSITORY][TRANSFORMER]
 
 

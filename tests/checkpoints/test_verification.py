@@ -40,6 +40,12 @@ def test_a_model_as_it_came_is_whole(folder: Path) -> None:
     assert verdicts(folder) == dict.fromkeys(sorted(NEEDED), Verdict.OK)
 
 
+def test_where_nothing_is_recorded_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "models" / "lake").mkdir(parents=True)
+    assert verdicts(tmp_path / "models" / "lake") == {}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["lake", "models"]
+
+
 def test_one_wrong_bit_is_found_and_the_model_not_used(folder: Path) -> None:
     damage(folder / TRANSFORMER)
     assert problems(folder) == []

@@ -61,6 +61,34 @@ def test_a_pulled_model_makes_pictures(bildwerk: Bildwerk, models: Path, tmp_pat
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_single_file_of_another_repository_takes_the_place_of_a_folder(
+    bildwerk: Bildwerk, hub: HubServer, models: Path, tmp_path: Path
+) -> None:
+    """In parts: the folders but one from the model's own repository, and that one as somebody else's file."""
+    transformer = hub.published[SCHNELL][TRANSFORMER]
+    hub.published["painters/small"] = {"fp8/flux1.safetensors": transformer, "flux1.ckpt": b"no"}
+    parts = bildwerk("models", "pull", "flux-schnell", "--without", "transformer")
+    assert parts.exit_code == 1
+    assert "transformer" in parts.events[-1]["problems"][0]
+    whole = bildwerk("models", "pull", "painters/small", "--file", "fp8/*", "--as", "flux-schnell")
+    assert (whole.exit_code, whole.err) == (0, "")
+    assert (models / SCHNELL_FOLDER / "flux1.safetensors").read_bytes() == transformer
+    assert bildwerk("models", "verify", "flux-schnell").exit_code == 0
+
+
+def test_a_single_file_comes_with_the_tokenizers_of_its_model(bildwerk: Bildwerk, hub: HubServer, models: Path) -> None:
+    hub.published["painters/small"] = {"flux1.safetensors": hub.published[SCHNELL][TRANSFORMER]}
+    outcome = bildwerk("models", "pull", "painters/small", "--file", "*", "--as", "flux-schnell")
+    assert outcome.exit_code == 1
+    assert sorted(path.name for path in (models / SCHNELL_FOLDER).iterdir() if not path.name.startswith(".")) == [
+        "bildwerk-files.json",
+        "flux1.safetensors",
+        "tokenizer",
+        "tokenizer_2",
+    ]
+    assert not any("tokenizer" in problem for problem in outcome.events[-1]["problems"])
+
+
 def test_off_a_terminal_there_are_lines(bildwerk: Bildwerk, models: Path) -> None:
     outcome = bildwerk("models", "pull", "flux-schnell", "--no-json")
     first, *_, last = outcome.out.splitlines()

@@ -14,14 +14,16 @@ from bildwerk.cli.model_state import state_of
 from bildwerk.cli.pull_order import destination, wanted_files
 from bildwerk.cli.transfer_report import open_transfer_report
 
+LIST = Parameter(negative="", show_default=False)
+
 
 def pull_model(
     model: str,
     *,
     revision: str = "main",
     as_model: Annotated[str | None, Parameter(name="--as")] = None,
-    file: tuple[str, ...] = (),
-    without: tuple[str, ...] = (),
+    file: Annotated[tuple[str, ...], LIST] = (),
+    without: Annotated[tuple[str, ...], LIST] = (),
     json: bool | None = None,
 ) -> int:
     """Fetch a model's weights from the hub, go on where an earlier pull stopped, and verify every file.
@@ -49,13 +51,17 @@ def pull_model(
     with Hub(hub_access(os.environ)) as hub, open_transfer_report(json) as report:
         wanted = wanted_files(hub, to, revision, file, without)
         source = f"{to.repository} at {wanted[0].listing.commit[:12]}"
-        for event in pull(hub, wanted, to.folder):
-            match event:
-                case Planned():
-                    report.plan(event, source)
-                case Transfer():
-                    report.progress(event)
-                case Pulled():
-                    state = state_of(to.model)
-                    report.end(state, list(event.fetched))
+        try:
+            for event in pull(hub, wanted, to.folder):
+                match event:
+                    case Planned():
+                        report.plan(event, source)
+                    case Transfer():
+                        report.progress(event)
+                    case Pulled():
+                        state = state_of(to.model)
+                        report.end(state, list(event.fetched))
+        except KeyboardInterrupt:
+            report.say("what came is kept: the same command goes on with it")
+            raise
     return ExitCode.OK if state.is_ready else ExitCode.EXPECTED

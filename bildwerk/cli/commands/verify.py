@@ -72,6 +72,8 @@ def outcome(state: ModelState, judged: Sequence[Verified], advice: list[str]) ->
 
 def as_text(state: ModelState, judged: Sequence[Verified], advice: Sequence[str]) -> Iterator[str]:
     yield f"{state.model.id} in {state.folder}"
+    if not judged and state.model.embedded:
+        yield "no hashes are recorded: it is part of Bildwerk"
     for one in judged:
         yield f"{one.verdict:8} {one.path}{': ' if one.reason else ''}{one.reason}"
     for problem in () if any(one.verdict is not Verdict.OK for one in judged) else state.problems:
@@ -81,7 +83,7 @@ def as_text(state: ModelState, judged: Sequence[Verified], advice: Sequence[str]
 
 
 def to_do(state: ModelState, judged: Sequence[Verified], bad: Sequence[Verified]) -> Iterator[str]:
-    if not judged:
+    if not judged and not state.model.embedded:
         yield nothing_recorded(state)
     for repository in sorted({repository_of(one.record) or "" for one in bad}):
         files = [one for one in bad if (repository_of(one.record) or "") == repository]
@@ -95,8 +97,6 @@ def to_do(state: ModelState, judged: Sequence[Verified], bad: Sequence[Verified]
 
 
 def nothing_recorded(state: ModelState) -> str:
-    if state.model.embedded:
-        return "no hashes are recorded: this model came with the package, and pip verified it"
     if not state.folder.is_dir() or not state.is_ready:
         return str(state.advice)
     return (
