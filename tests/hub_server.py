@@ -130,6 +130,7 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self.answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
                 return
             part = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+            part |= {"ETag": f'"{git_id(content)}"', "X-Repo-Commit": hub.commit}
             self.send_response(206 if start else 200)
             for name, value in {"Content-Length": str(len(content) - start), **part}.items():
                 self.send_header(name, value)
@@ -144,6 +145,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             return start if start < size else None
 
         def send_pieces(self, content: bytes, start: int) -> None:
+            if self.command == "HEAD":
+                return
             faults = hub.faults
             try:
                 for begin in range(start, len(content), PIECE):
@@ -162,7 +165,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -181,6 +185,9 @@ def _endpoint_handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             else:
                 self.resolve()
 
+        def do_HEAD(self) -> None:  # noqa: N802
+            self.do_GET()
+
         def describe(self) -> None:
             owner, name, *rest = unquote(urlsplit(self.path).path).removeprefix("/api/models/").split("/")
             files = hub.published.get(f"{owner}/{name}")
@@ -198,7 +205,9 @@ def _endpoint_handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             token = self.headers["Authorization"]
             if hub.gate is not None and token != f"Bearer {hub.gate}":
                 self.refuse(401 if token is None else 403, "GatedRepo")
-            elif verb != "resolve" or commit != hub.commit or path not in hub.published[f"{owner}/{name}"]:
+            elif (
+                verb != "resolve" or commit not in ("main", hub.commit) or path not in hub.published[f"{owner}/{name}"]
+            ):
                 self.refuse(404, "EntryNotFound")
             elif path.endswith(LARGE_SUFFIXES):
                 self.redirect(f"{owner}/{name}", path)

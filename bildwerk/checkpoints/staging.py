@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.checkpoints.manifest import Record, read_manifest, sync_folder, write_manifest
 from bildwerk.checkpoints.wanted import Wanted
 
@@ -54,6 +55,8 @@ class Staging:
         for target, whole in arrived.items():
             place = self.folder / target
             place.parent.mkdir(exist_ok=True)
+            if place.parent != self.folder and place.parent.is_symlink():
+                raise CheckpointError(f"{place.parent} is a link: nothing is written through it; remove it")
             whole.replace(place)
             sync_folder(place.parent)
         write_manifest(self.folder, read_manifest(self.folder).with_files(records))

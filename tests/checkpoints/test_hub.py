@@ -1,5 +1,8 @@
 """The token goes to the endpoint and nowhere else, and every refusal says what to do."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,38 @@ from bildwerk.checkpoints.hub import Hub, TransientError
 from bildwerk.checkpoints.hub_access import HubAccess, hub_access
 from bildwerk.checkpoints.listing import read_listing
 from tests.checkpoints.conftest import REPOSITORY, TRANSFORMER, access_to
-from tests.hub_server import COMMIT, HubServer
+from tests.hub_server import COMMIT, LARGE_SUFFIXES, HubServer, folder_content
 
 SECRET = "hf_secret"
+
+
+WITH_THE_HUBS_LIBRARY = """
+import sys
+from huggingface_hub import HfApi, hf_hub_download
+info = HfApi().model_info(sys.argv[1], revision="main", files_metadata=True)
+print(info.sha, len(info.siblings), sum(file.lfs is not None for file in info.siblings))
+for path in sys.argv[3:]:
+    hf_hub_download(sys.argv[1], path, local_dir=sys.argv[2])
+"""
+
+
+def test_our_hub_speaks_as_the_hubs_own_library_expects(hub_of_lakes: HubServer, tmp_path: Path) -> None:
+    """Else these tests would show that we understand ourselves."""
+    hub_of_lakes.gate = SECRET
+    environment = {
+        **os.environ,
+        **hub_of_lakes.environment(HF_TOKEN=SECRET, HF_HOME=str(tmp_path / "hf")),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    paths = [TRANSFORMER, "vae/config.json"]
+    command = [sys.executable, "-c", WITH_THE_HUBS_LIBRARY, REPOSITORY, str(tmp_path / "lake"), *paths]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    files = hub_of_lakes.published[REPOSITORY]
+    large = sum(path.endswith(LARGE_SUFFIXES) for path in files)
+    assert done.stdout.split() == [COMMIT, str(len(files)), str(large)], done.stderr
+    got = {path: content for path, content in folder_content(tmp_path / "lake").items() if ".cache" not in path}
+    assert got == {path: files[path] for path in paths}, done.stderr
 
 
 def read_file(hub: Hub, path: str = TRANSFORMER) -> bytes:

@@ -205,6 +205,18 @@ def test_files_of_two_commits_are_no_model(hub_of_lakes: HubServer, folder: Path
     assert problems(folder) == []
 
 
+def test_nothing_is_written_through_a_link_to_another_folder(
+    hub_of_lakes: HubServer, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "config.json").write_text("mine")
+    folder.mkdir(parents=True)
+    (folder / "vae").symlink_to(tmp_path / "precious")
+    with pytest.raises(CheckpointError, match="is a link: nothing is written through it"):
+        pulled(hub_of_lakes, folder)
+    assert folder_content(tmp_path / "precious") == {"config.json": b"mine"}
+
+
 def test_too_little_room_is_said_before_the_first_byte(hub_of_lakes: HubServer, folder: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         pulled(hub_of_lakes, folder, free=lambda _: 100 * 10**6)
