@@ -89,7 +89,7 @@ class Hub:
             request = self._client.build_request("GET", target, headers=headers | self._authorization(target))
             try:
                 response = self._client.send(request, stream=True)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 raise TransientError(f"{target.host} cannot be reached: {error or type(error).__name__}") from error
             try:
                 if not response.has_redirect_location:
@@ -105,7 +105,10 @@ class Hub:
         return {"Authorization": f"Bearer {self.access.token}"} if is_ours else {}
 
     def _redirected(self, source: httpx2.URL, location: str) -> httpx2.URL:
-        target = self._url(str(source.join(location)))
+        try:
+            target = self._url(str(source.join(location)))
+        except httpx2.InvalidURL as error:
+            raise CheckpointError(f"{source.host} redirects to {location[:200]!r}, which is no web address") from error
         if target.scheme not in ("http", "https") or (source.scheme == "https" and target.scheme != "https"):
             raise CheckpointError(f"{source.host} redirects to {target.scheme}://, which is not followed")
         return target
@@ -146,7 +149,7 @@ def _start(response: httpx2.Response, offset: int, file: RemoteFile) -> int:
 def _chunks(response: httpx2.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_bytes()
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         raise TransientError(f"the connection to {response.url.host} broke: {error or type(error).__name__}") from error
 
 

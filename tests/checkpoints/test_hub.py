@@ -100,6 +100,19 @@ def test_a_redirect_to_plain_http_is_not_followed() -> None:
         hub.listing(REPOSITORY)
 
 
+@pytest.mark.parametrize("location", ["https://[", "http://hub.example:99999999/", "https://\x7f/", "https://"])
+def test_a_redirect_to_no_address_is_explained(location: str) -> None:
+    hub = hub_of(lambda _: httpx2.Response(302, headers={"Location": location}), ACCESS)
+    with pytest.raises(CheckpointError):
+        hub.listing(REPOSITORY)
+
+
+def test_an_answer_that_cannot_be_decoded_may_be_asked_for_again() -> None:
+    answer = httpx2.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx2.ByteStream(b"not gzip"))
+    with pytest.raises(TransientError):
+        hub_of(lambda _: answer, ACCESS).listing(REPOSITORY)
+
+
 def test_a_circle_of_redirects_ends() -> None:
     hub = hub_of(lambda _: httpx2.Response(302, headers={"Location": "/again"}), ACCESS)
     with pytest.raises(CheckpointError, match="redirects more than 5 times"):
