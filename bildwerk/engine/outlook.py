@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bildwerk.engine.arithmetic import picture_flops
+from bildwerk.engine.flop_count import picture_flops
 from bildwerk.engine.devices import devices, find_dtype, wait_for
 from bildwerk.engine.model_shapes import StoredModel, read_stored_model
 from bildwerk.engine.placement import BYTES, GIB, LIBRARIES, ModelShapes, Plan, footprint

@@ -10,7 +10,7 @@ import torch
 
 from bench.gpu.flops import count
 from bench.gpu.networks import REAL, TINY, Shapes
-from bildwerk.engine.arithmetic import picture_flops
+from bildwerk.engine.flop_count import picture_flops
 from bildwerk.engine.model_shapes import read_stored_model
 from bildwerk.engine.outlook import PUBLISHED, Asked, matrix_rate, memory_needs, outlook
 from bildwerk.engine.placement import GIB, ModelShapes
