@@ -17,6 +17,7 @@ from bildwerk.api.file_urls import FileUrls
 from bildwerk.api.limits import RateLimiter
 from bildwerk.checkpoints.integrity import problems
 from bildwerk.checkpoints.location import folder_of
+from bildwerk.checkpoints.loras import Loras
 from bildwerk.domain.catalog import Catalog, ModelSpec, load_catalog
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.engine.request import EngineSpec
@@ -78,6 +79,7 @@ def build_service(
         public_url=public_url,
         catalog=catalog,
         stand_ins=offer.stand_ins,
+        loras=Loras(settings.models_dir),
         missing=offer.missing,
         database=database,
         files=files,
@@ -170,10 +172,20 @@ def local_fleet(settings: Settings, catalog: Catalog, offer: Offer) -> list[Repl
 
 
 def local_replica(settings: Settings, spec: ModelSpec, models: frozenset[str]) -> LocalReplica:
-    engine_spec = EngineSpec(id=spec.id, folder=folder_of(spec, settings.models_dir), **asdict(spec.engine))
+    engine_spec = EngineSpec(
+        id=spec.id,
+        folder=folder_of(spec, settings.models_dir),
+        loras_folder=Loras(settings.models_dir).folder(spec.id),
+        precision=settings.precision,
+        **asdict(spec.engine),
+    )
     load = {
         "engine": settings.engine,
-        "spec": {**asdict(engine_spec), "folder": str(engine_spec.folder)},
+        "spec": {
+            **asdict(engine_spec),
+            "folder": str(engine_spec.folder),
+            "loras_folder": str(engine_spec.loras_folder),
+        },
         "step_seconds": settings.fake_step_seconds,
     }
     launch = Launch(load, settings.timing.load)

@@ -50,6 +50,7 @@ class Timing:
 class Settings:
     """`public_url` is where clients reach the server; empty: the address it listens on.
 
+    `precision` is what the large layers of all models multiply in; None: each model's own.
     `engine` is `flux`, or `fake` for one that paints without torch, `fake_step_seconds` a step.
     """
 
@@ -61,6 +62,7 @@ class Settings:
     demo: bool = False
     engine: str = "flux"
     fake_step_seconds: float = 0.0
+    precision: str | None = None
     behind_proxy: str = ""
     limits: Limits = Limits()
     timing: Timing = Timing()
@@ -87,6 +89,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         models_dir=Path(environment.get("BILDWERK_MODELS") or DEFAULT_MODELS_DIR).expanduser(),
         host=environment.get("BILDWERK_HOST") or "127.0.0.1",
         port=int(environment.get("BILDWERK_PORT") or 8000),
+        precision=environment.get("BILDWERK_PRECISION") or None,
         public_url=(environment.get("BILDWERK_PUBLIC_URL") or "").rstrip("/"),
         limits=read_numbers(Limits(), "BILDWERK_LIMIT_", environment),
         timing=read_numbers(Timing(), "BILDWERK_SECONDS_", environment),

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from bildwerk.api.auth import Caller, KeyRing
 from bildwerk.api.file_urls import FileUrls
 from bildwerk.api.limits import RateLimiter
+from bildwerk.checkpoints.loras import Loras
 from bildwerk.domain.catalog import Catalog
 from bildwerk.jobs.progress import ProgressHub
 from bildwerk.jobs.workers import Workers
@@ -29,6 +30,7 @@ class Context:
     public_url: str
     catalog: Catalog
     stand_ins: Mapping[str, str]
+    loras: Loras
     missing: Mapping[str, str]
     database: Database
     files: Files

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, context_of
+from bildwerk.api.loras import lora_names
 from bildwerk.api.route import Route
 from bildwerk.schemas.documents import input_schema, prediction_schema
 
@@ -41,7 +42,10 @@ async def require_key_off_loopback(request: Request, context: Context) -> None:
 
 
 def describe(context: Context, table: Sequence[Route]) -> dict[str, Any]:
-    models = {component_name(spec.short_name): input_schema(spec) for spec in context.catalog.values()}
+    models = {
+        component_name(spec.short_name): input_schema(spec, lora_names(context, spec))
+        for spec in context.catalog.values()
+    }
     paths: dict[str, dict[str, Any]] = {}
     for route in table:
         path = route.path.replace(":path", "")

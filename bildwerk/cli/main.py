@@ -20,6 +20,7 @@ from bildwerk.domain.errors import BildwerkError
 COMMANDS = {
     "generate": ("bildwerk.cli.commands.generate:generate", "Make pictures from a prompt, on this machine."),
     "models": ("bildwerk.cli.commands.models:models", "The models that can be asked for."),
+    "loras": ("bildwerk.cli.commands.loras:loras", "The LoRAs that requests may name: add, list and remove them."),
     "doctor": ("bildwerk.cli.commands.doctor:doctor", "Can this machine make pictures, and if not, why not?"),
     "serve": ("bildwerk.cli.commands.serve:serve", "Serve pictures behind the API, until a signal."),
     "keys": ("bildwerk.cli.commands.keys:keys", "API keys: make, list and revoke them."),

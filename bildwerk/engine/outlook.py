@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from bildwerk.engine.flop_count import picture_flops
 from bildwerk.engine.devices import devices, find_dtype, wait_for
+from bildwerk.engine.flop_count import picture_flops
 from bildwerk.engine.model_shapes import StoredModel, read_stored_model
 from bildwerk.engine.placement import BYTES, GIB, LIBRARIES, ModelShapes, Plan, footprint
 from bildwerk.engine.precision import Precision

@@ -12,6 +12,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
+from bildwerk.engine.request import EngineError
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
 
 FLOAT8 = torch.float8_e4m3fn
@@ -26,6 +27,13 @@ class Precision(StrEnum):
     BF16 = "bf16"
     FP8 = "fp8"
     INT8 = "int8"
+
+
+def find_precision(name: str) -> Precision:
+    """Raises `EngineError` for one that is not known."""
+    if name not in {*Precision}:
+        raise EngineError(f"precision {name!r} is not one of {', '.join(Precision)}")
+    return Precision(name)
 
 
 def row_scales(x: Tensor, largest: float) -> Tensor:

@@ -5,6 +5,7 @@ form.
 """
 
 from bildwerk.domain.catalog import ModelSpec
+from bildwerk.schemas.loras import loras_parameter
 from bildwerk.schemas.parameter import Parameter
 
 MAX_STEPS = 50
@@ -24,6 +25,7 @@ def image_parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
         steps(spec),
         seed(),
         guidance(spec),
+        loras_parameter(spec.max_loras),
         *picture_parameters(spec),
         *delivery_parameters(),
         *tolerated_parameters(spec),

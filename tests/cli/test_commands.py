@@ -10,7 +10,10 @@ from bildwerk.cli.machine import read_devices, read_machine
 from bildwerk.cli.main import COMMANDS
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 
-SUBCOMMANDS = [("models", name) for name in ("list", "show", "pull", "import", "verify")]
+SUBCOMMANDS = [
+    *(("models", name) for name in ("list", "show", "pull", "import", "verify")),
+    *(("loras", name) for name in ("add", "list", "remove")),
+]
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)

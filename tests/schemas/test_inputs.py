@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from bildwerk.domain.catalog import load_catalog
 from bildwerk.domain.errors import BildwerkError, InvalidParameter, InvalidUrl
+from bildwerk.engine.request import MAX_LORA_SCALE, MAX_LORAS
 from bildwerk.schemas.inputs import ImageInput, merged, model_name, read_image_input
+from bildwerk.schemas.loras import SCALE
 
 SCHNELL = load_catalog()["black-forest-labs/flux-schnell"]
 WITH_PICTURES = replace(SCHNELL, max_input_images=1)
@@ -374,3 +376,8 @@ def test_no_body_causes_any_other_error(body: dict[str, Any]) -> None:
         assert refused.param
     else:
         assert result.prompt == body["prompt"]
+
+
+def test_the_limits_of_loras_are_those_of_the_engine() -> None:
+    assert (SCALE.minimum, SCALE.maximum) == (-MAX_LORA_SCALE, MAX_LORA_SCALE)
+    assert {spec.max_loras for spec in load_catalog().values()} == {MAX_LORAS}

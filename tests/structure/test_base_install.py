@@ -53,6 +53,18 @@ def test_a_command_that_computes_no_picture_needs_no_torch(command: tuple[str, .
     assert result.stdout
 
 
+def test_loras_are_listed_without_torch_and_added_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    there = tmp_path / "loras" / "bildwerk--flux-tiny" / "soft.safetensors"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"weights")
+    assert '"name": "soft"' in bildwerk("loras", "list").stdout
+    result = bildwerk("loras", "add", str(there))
+    assert result.returncode == 1
+    assert "checking a LoRA needs" in result.stderr
+    assert "pip install 'bildwerk[engine]'" in result.stderr
+
+
 def test_the_fake_engine_paints_without_torch_and_numpy() -> None:
     result = run_without_heavy_packages(
         "from pathlib import Path\n"
