@@ -90,10 +90,16 @@ def hub_server(published: Mapping[str, Mapping[str, bytes]], **options: Any) -> 
             hub.faults.release.set()
 
 
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Clients that are killed break their connections off."""
+
+
 @contextmanager
 def _listening(handler: type[BaseHTTPRequestHandler], host: str) -> Iterator[str]:
-    server = ThreadingHTTPServer((host, 0), handler)
-    server.daemon_threads = True
+    server = QuietServer((host, 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
