@@ -164,8 +164,8 @@ def advice(spec: ModelSpec) -> str:
     if spec.embedded:
         return "it is part of Bildwerk, but this installation is incomplete: install it again"
     return (
-        f"its weights are not here; on the server, `hf download {spec.source}` gets them, into the folder that "
-        f"`bildwerk models show {spec.short_name}` names, or --demo lets flux-tiny stand in"
+        f"its weights are not here; on the server, `bildwerk models pull {spec.short_name}` fetches them, or --demo "
+        "lets flux-tiny stand in"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
+from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.cli.failure import CommandError, ExitCode
 from bildwerk.cli.machine import package_version
 from bildwerk.domain.errors import BildwerkError
@@ -50,7 +51,7 @@ def main(tokens: Sequence[str]) -> int:
         result = build_app()(list(tokens), exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return ExitCode.OK if result is None else int(result)
-    except (BildwerkError, CommandError, CycloptsError) as error:
+    except (BildwerkError, CheckpointError, CommandError, CycloptsError) as error:
         return explain(error)
     except KeyboardInterrupt:
         print("bildwerk: interrupted", file=sys.stderr)

@@ -14,7 +14,7 @@ from bildwerk.weights.lora_file import LoraFile
 from bildwerk.weights.lora_place import LoraPlace
 from bildwerk.weights.measured_params import measure_transformer
 from bildwerk.weights.places import find_places
-from bildwerk.weights.sections import Component
+from bildwerk.weights.signatures import Component
 
 
 @dataclass(frozen=True, slots=True)
