@@ -1,0 +1,104 @@
+"""The goals of the CPU, each computed from the heat that measures it. Ratios are of contenders within one heat."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cpu.contenders import BASE, CEILINGS, OURS_BF16, OURS_INT8
+from bench.cpu.record import Record
+
+Numbers = dict[str, Any]
+Measure = Callable[[Record], float | None]
+
+PRODUCTS = ("bf16", "bf16, packed")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`at_most`: smaller is better."""
+
+    number: str
+    what: str
+    bound: float
+    at_most: bool
+    measure: Measure
+
+    def met(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    def share(self, value: float) -> float:
+        """How much of the goal is reached."""
+        return self.bound / value if self.at_most else value / self.bound
+
+
+def product_ceiling(heat: Numbers) -> float | None:
+    """Operations a second of bfloat16 products at the model's shapes, of plain or packed weights, as the heat saw."""
+    rates = heat["results"].get(CEILINGS, {}).get("rates")
+    return max(rates[kind] for kind in PRODUCTS) if rates else None
+
+
+def _heats(record: Record, name: str) -> list[Numbers]:
+    """Of all sides, the largest picture first."""
+    found = [heat for key, heat in record.heats.items() if key.split()[0] == name]
+    return sorted(found, key=lambda heat: -heat["side"])
+
+
+def _seconds(heat: Numbers, name: str) -> float | None:
+    result = heat["results"].get(name, {"status": "absent"})
+    return result["seconds"] if result["status"] == "measured" else None
+
+
+def _ratio(heat: str, theirs: str, ours: str, place: int = 0) -> Measure:
+    """How many times as fast ours is. `place`: 0 is the largest picture, 1 the next."""
+
+    def measure(record: Record) -> float | None:
+        found = _heats(record, heat)[place : place + 1]
+        seconds = [_seconds(one, name) for one in found for name in (theirs, ours)]
+        return seconds[0] / seconds[1] if seconds and None not in seconds else None
+
+    return measure
+
+
+def _of_ceiling(record: Record) -> float | None:
+    for heat in _heats(record, "diffusers"):
+        seconds, ceiling = _seconds(heat, OURS_BF16), product_ceiling(heat)
+        return heat["operations"] / seconds / ceiling if seconds and ceiling else None
+    return None
+
+
+def _error(name: str) -> Measure:
+    return lambda record: max((errors[name] for errors in record.accuracy.get("errors", {}).values()), default=None)
+
+
+def _over_plain(record: Record) -> float | None:
+    found = record.accuracy.get("errors", {}).values()
+    return max((errors[OURS_INT8] / errors[PLAIN_INT8] for errors in found), default=None)
+
+
+PLAIN_INT8, GUTTED = "plain rounding to int8", "blocks that do nothing"
+
+GOALS = (
+    Goal("G11", "ours bf16 over diffusers bf16, 1024 + 256 tokens", 1.22, False, _ratio("diffusers", BASE, OURS_BF16)),
+    Goal("G11", "the same, 256 + 256 tokens", 1.22, False, _ratio("diffusers", BASE, OURS_BF16, 1)),
+    Goal("G11", "share of the bf16 product ceiling", 0.92, False, _of_ceiling),
+    Goal("G12", "ours int8 over diffusers bf16, 1024 + 256 tokens", 2.05, False, _ratio("diffusers", BASE, OURS_INT8)),
+    Goal("G12", "the same, 256 + 256 tokens", 2.05, False, _ratio("diffusers", BASE, OURS_INT8, 1)),
+    Goal(
+        "G13",
+        "ours int8 over stable-diffusion.cpp q8_0",
+        4,
+        False,
+        _ratio("sdcpp", "stable-diffusion.cpp, q8_0", OURS_INT8),
+    ),
+    Goal(
+        "G13",
+        "ours bf16 over stable-diffusion.cpp bf16",
+        1.8,
+        False,
+        _ratio("sdcpp", "stable-diffusion.cpp, bf16", OURS_BF16),
+    ),
+    Goal("parity", "error of ours bf16", 0.02, True, _error(OURS_BF16)),
+    Goal("parity", "error of ours int8", 0.03, True, _error(OURS_INT8)),
+    Goal("parity", "error of ours int8 over plain rounding", 1.15, True, _over_plain),
+    Goal("parity", "error of blocks that do nothing", 0.5, False, _error(GUTTED)),
+)
