@@ -9,15 +9,14 @@ Each heat is written when it is done, and heats that were measured before stay i
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.circumstances import ROOT
-from bench.cpu import heats, table
+from bench.cpu import accuracy, table
 from bench.cpu.contenders import HEATS
-from bench.cpu.heats import Setting
+from bench.cpu.heats import Running, Setting
 from bench.cpu.material import SCALES, Material
 from bench.cpu.record import Record
 from bildwerk.cli.machine import usable_cores
@@ -39,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         setting = Setting(material, asked.rounds, asked.threads, asked.peers_python, deadline)
         _run(asked.heat, asked.side, setting, record)
     print(table.of(record))
-    return int(
-        any("failed" in (entry.get("status") for entry in heat["results"].values()) for heat in record.heats.values())
-    )
+    return int(record.has_failures)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,12 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--side", nargs="+", type=int, help="of the pictures, in pixels; default: each heat's own")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument(
-        "--deadline", type=float, default=3600.0, help="seconds from now; no round that passes it begins"
-    )
-    parser.add_argument(
-        "--peers-python", default=sys.executable, help="interpreter with OpenVINO and stable-diffusion.cpp"
-    )
+    parser.add_argument("--deadline", type=float, default=3600.0, help="in seconds; no round that passes it begins")
+    parser.add_argument("--peers-python", default=sys.executable, help="which has OpenVINO and stable-diffusion.cpp")
     parser.add_argument("--scale", choices=[*SCALES], default="full", help="tiny: toy networks, to see that it runs")
     parser.add_argument("--material", type=Path, default=MATERIAL, help="folder for weights and inputs; 3 GB when full")
     parser.add_argument("--out", type=Path, default=RESULT, help="result file")
@@ -64,14 +57,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(wanted: Sequence[str], sides: Sequence[int] | None, setting: Setting, record: Record) -> None:
+    every, scale = "all" in wanted, setting.material.scale
     for heat in HEATS:
-        if heat.name in wanted or "all" in wanted:
-            scale = setting.material.scale
+        if every or heat.name in wanted:
             for side in sides or (scale.sides if heat.all_sides else scale.sides[:1]):
                 _say(f"{heat.name}, {side}x{side}: begins")
-                record.write_heat(heat, side, setting, heats.run(heat, side, setting))
-    if ACCURACY in wanted or "all" in wanted:
-        _say("accuracy: begins")
+                record.write_heat(heat, side, setting, Running(heat, side, setting).run())
+    for side in sides or scale.sides:
+        if every or ACCURACY in wanted:
+            _say(f"accuracy, {side}x{side}: begins")
+            record.write_accuracy(side, setting, accuracy.errors(side, setting))
 
 
 def _say(what: str) -> None:

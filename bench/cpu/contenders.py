@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.circumstances import ROOT
 from bildwerk.engine.request import ENGINE_ENVIRONMENT
@@ -22,6 +21,7 @@ SDCPP = (
 OURS_BF16, OURS_INT8, OURS_EAGER = "ours, bf16", "ours, int8", "ours, as written"
 BASE = "diffusers, bf16"
 COMPILED, FROZEN = "diffusers, compiled", "diffusers, compiled, frozen"
+SDCPP_BF16, SDCPP_Q8 = "stable-diffusion.cpp, bf16", "stable-diffusion.cpp, q8_0"
 CEILINGS = "ceilings"
 
 
@@ -74,10 +74,12 @@ def _sdcpp(name: str, way: str) -> Entry:
 
 
 _BASE, _BF16, _INT8 = _diffusers(BASE, "bf16"), _ours(OURS_BF16, "bf16"), _ours(OURS_INT8, "int8")
+_OPENVINO = _openvino("OpenVINO, bf16", "bf16", OPENVINO)
+_AS_WRITTEN = _ours(OURS_EAGER, "eager")
 _CEILINGS = Entry(CEILINGS, "ceilings", "all")
 
 HEATS = (
-    Heat("diffusers", (_BASE, _BF16, _INT8, _ours(OURS_EAGER, "eager"), _CEILINGS), "one step of denoising"),
+    Heat("diffusers", (_BASE, _BF16, _INT8, _AS_WRITTEN, _CEILINGS), "one step of denoising"),
     Heat(
         "compiled",
         (_BASE, _BF16, _INT8, _diffusers(COMPILED, "compiled"), _diffusers(FROZEN, "frozen")),
@@ -90,7 +92,7 @@ HEATS = (
             _BASE,
             _BF16,
             _INT8,
-            _openvino("OpenVINO, bf16", "bf16", OPENVINO),
+            _OPENVINO,
             _openvino("OpenVINO, int8", "int8", OPENVINO_INT8),
         ),
         "one step of denoising",
@@ -102,8 +104,8 @@ HEATS = (
             _BASE,
             _BF16,
             _INT8,
-            _sdcpp("stable-diffusion.cpp, bf16", "bf16"),
-            _sdcpp("stable-diffusion.cpp, q8_0", "q8_0"),
+            _sdcpp(SDCPP_BF16, "bf16"),
+            _sdcpp(SDCPP_Q8, "q8_0"),
             _sdcpp("stable-diffusion.cpp, q4_0", "q4_0"),
         ),
         "one step of denoising",
@@ -123,3 +125,16 @@ HEATS = (
         decodes=True,
     ),
 )
+
+EXACT = Entry("float32", "reference", "float32")
+PLAIN_INT8, GUTTED = "plain rounding to int8", "blocks that do nothing"
+JUDGED = (
+    _BF16,
+    _INT8,
+    _AS_WRITTEN,
+    _BASE,
+    _OPENVINO,
+    Entry(PLAIN_INT8, "reference", "plain int8"),
+    Entry(GUTTED, "reference", "gutted"),
+)
+"""Whose velocities are compared with those of `EXACT`."""

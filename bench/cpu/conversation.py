@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,35 +29,48 @@ class AbsentError(ContenderError):
     """What a contender needs is not installed."""
 
 
-def converse(
-    prepare: Callable[[], tuple[Mapping[str, object], Callable[[], Answer]]],
-    output: Callable[[Path], None] | None = None,
-) -> None:
-    """The contender's side. `prepare` gives its facts and what one measurement is: {"seconds": ..., ...}.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A contender that is ready: its `facts`, and what one measurement is, {"seconds": ..., "parts": {...}}.
 
-    What libraries print goes to standard error.
+    `keep` writes its result to a file, `profile` tells where its time goes; not every contender can.
     """
+
+    facts: Mapping[str, object]
+    measure: Callable[[], Answer]
+    keep: Callable[[Path], None] | None = None
+    profile: Callable[[], Answer] | None = None
+
+
+def converse(prepare: Callable[[], Prepared]) -> None:
+    """The contender's side, until the bench has no more requests. What libraries print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     started = time.perf_counter()
     try:
-        facts, measure = prepare()
-        first = measure()["seconds"]
-    except ImportError as error:
+        prepared = prepare()
+        first = prepared.measure()["seconds"]
+    except (ImportError, AbsentError) as error:
         _say(answers, {"absent": f"{error}"})
         return
-    _say(answers, {"ready": dict(facts), "seconds_to_ready": time.perf_counter() - started, "first_seconds": first})
+    passed = time.perf_counter() - started
+    _say(answers, {"ready": dict(prepared.facts), "seconds_to_ready": passed, "first_seconds": first})
     for line in sys.stdin:
-        match line.split(maxsplit=1):
-            case ["measure"]:
-                _say(answers, measure())
-            case ["output", path] if output is not None:
-                output(Path(path.strip()))
-                _say(answers, {})
-            case ["memory"]:
-                _say(answers, {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20})
-            case _:
-                break
+        _say(answers, _answer(prepared, line.strip()))
+
+
+def _answer(prepared: Prepared, request: str) -> Answer:
+    match request.split(" ", maxsplit=1):
+        case ["measure"]:
+            return prepared.measure()
+        case ["memory"]:
+            return {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+        case ["profile"]:
+            return prepared.profile() if prepared.profile else {}
+        case ["keep", path] if prepared.keep is not None:
+            prepared.keep(Path(path))
+            return {}
+    raise ValueError(f"no such request: {request}")
 
 
 def _say(answers: TextIO, answer: Mapping[str, object]) -> None:

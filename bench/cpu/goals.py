@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cpu.contenders import BASE, CEILINGS, OURS_BF16, OURS_INT8
+from bench.cpu.contenders import BASE, CEILINGS, GUTTED, OURS_BF16, OURS_INT8, PLAIN_INT8, SDCPP_BF16, SDCPP_Q8
 from bench.cpu.record import Record
 
 Numbers = dict[str, Any]
@@ -33,7 +33,7 @@ class Goal:
 
 def product_ceiling(heat: Numbers) -> float | None:
     """Operations a second of bfloat16 products at the model's shapes, of plain or packed weights, as the heat saw."""
-    rates = heat["results"].get(CEILINGS, {}).get("rates")
+    rates = heat["results"].get(CEILINGS, {}).get("parts")
     return max(rates[kind] for kind in PRODUCTS) if rates else None
 
 
@@ -67,15 +67,20 @@ def _of_ceiling(record: Record) -> float | None:
 
 
 def _error(name: str) -> Measure:
-    return lambda record: max((errors[name] for errors in record.accuracy.get("errors", {}).values()), default=None)
+    return lambda record: max((errors[name] for errors in _errors(record) if name in errors), default=None)
 
 
 def _over_plain(record: Record) -> float | None:
-    found = record.accuracy.get("errors", {}).values()
-    return max((errors[OURS_INT8] / errors[PLAIN_INT8] for errors in found), default=None)
+    return max((errors[OURS_INT8] / errors[PLAIN_INT8] for errors in _errors(record)), default=None)
 
 
-PLAIN_INT8, GUTTED = "plain rounding to int8", "blocks that do nothing"
+def _least(name: str) -> Measure:
+    return lambda record: min((errors[name] for errors in _errors(record) if name in errors), default=None)
+
+
+def _errors(record: Record) -> list[Numbers]:
+    return [side["errors"] for side in record.accuracy.values()]
+
 
 GOALS = (
     Goal("G11", "ours bf16 over diffusers bf16, 1024 + 256 tokens", 1.22, False, _ratio("diffusers", BASE, OURS_BF16)),
@@ -88,17 +93,17 @@ GOALS = (
         "ours int8 over stable-diffusion.cpp q8_0",
         4,
         False,
-        _ratio("sdcpp", "stable-diffusion.cpp, q8_0", OURS_INT8),
+        _ratio("sdcpp", SDCPP_Q8, OURS_INT8),
     ),
     Goal(
         "G13",
         "ours bf16 over stable-diffusion.cpp bf16",
         1.8,
         False,
-        _ratio("sdcpp", "stable-diffusion.cpp, bf16", OURS_BF16),
+        _ratio("sdcpp", SDCPP_BF16, OURS_BF16),
     ),
     Goal("parity", "error of ours bf16", 0.02, True, _error(OURS_BF16)),
     Goal("parity", "error of ours int8", 0.03, True, _error(OURS_INT8)),
     Goal("parity", "error of ours int8 over plain rounding", 1.15, True, _over_plain),
-    Goal("parity", "error of blocks that do nothing", 0.5, False, _error(GUTTED)),
+    Goal("parity", "error of blocks that do nothing", 0.5, False, _least(GUTTED)),
 )

@@ -28,6 +28,10 @@ class Record:
         found = json.loads(path.read_text()) if path.exists() else {}
         return cls(path, found.get("heats", {}), found.get("accuracy", {}))
 
+    @property
+    def has_failures(self) -> bool:
+        return any(entry["status"] == "failed" for heat in self.heats.values() for entry in heat["results"].values())
+
     def write_heat(self, heat: Heat, side: int, setting: Setting, results: Numbers) -> None:
         shapes = setting.material.scale.shapes
         operations = count(shapes, side, side)
@@ -42,8 +46,8 @@ class Record:
         }
         self._save()
 
-    def write_accuracy(self, setting: Setting, numbers: Numbers) -> None:
-        self.accuracy = _surroundings(setting) | numbers
+    def write_accuracy(self, side: int, setting: Setting, errors: Numbers) -> None:
+        self.accuracy[str(side)] = _surroundings(setting) | {"errors": errors}
         self._save()
 
     def _save(self) -> None:
@@ -54,8 +58,5 @@ class Record:
 
 
 def _surroundings(setting: Setting) -> Numbers:
-    found = circumstances()
-    return {
-        "scale": setting.material.scale.name,
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-    } | found
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return {"scale": setting.material.scale.name, "finished": when} | circumstances()

@@ -57,7 +57,7 @@ def _rows(heat: Numbers) -> Iterator[Row]:
                 f"{result['others_cores']:.2f}",
                 result["facts"].get("attention", ""),
             )
-    for kind, rate in measured.get(CEILINGS, {}).get("rates", {}).items():
+    for kind, rate in measured.get(CEILINGS, {}).get("parts", {}).items():
         if "bytes" in kind:
             yield kind.split(",")[0], "", "", "", f"{rate / GIGA:.0f} GB/s", "", "", "", "", ""
         else:
@@ -74,11 +74,10 @@ def _not_measured(heat: Numbers) -> Iterator[str]:
 
 
 def _errors(record: Record) -> Iterator[Row]:
-    sides = record.accuracy["errors"]
-    names = [name for name in next(iter(sides.values()))]
+    sides = {side: found["errors"] for side, found in record.accuracy.items()}
     yield "", *(f"{side}x{side}" for side in sides)
-    for name in names:
-        yield name, *(f"{errors[name]:.2%}" for errors in sides.values())
+    for name in dict.fromkeys(name for errors in sides.values() for name in errors):
+        yield name, *(f"{errors[name]:.2%}" if name in errors else "" for errors in sides.values())
 
 
 def _goals(record: Record) -> Iterator[Row]:
@@ -104,10 +103,8 @@ def _aligned(rows: Iterable[Row]) -> list[str]:
 
 
 def _line(row: Row, widths: list[int]) -> str:
-    cells = [
-        cell.rjust(width) if _is_number(cell) else cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-    ]
-    return "  ".join(cells).rstrip()
+    cells = zip(row, widths, strict=True)
+    return "  ".join(cell.rjust(width) if _is_number(cell) else cell.ljust(width) for cell, width in cells).rstrip()
 
 
 def _is_number(cell: str) -> bool:

@@ -1,7 +1,6 @@
 """The bench needs minutes and a quiet machine; that it can run at all is found out here, on toy networks."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.cpu.conversation import Answer, converse
+from bench.cpu.conversation import Answer, Prepared, converse
 from bench.cpu.material import Scale
-from bench.cpu.workers.step import Task, torch_facts
+from bench.cpu.workers.step import Task
 
 Run = Callable[[], object]
 KINDS = ("bf16", "bf16, packed", "int8")
@@ -27,12 +27,10 @@ def main() -> None:
     converse(lambda: _prepare(task))
 
 
-def _prepare(task: Task) -> tuple[dict[str, object], Callable[[], Answer]]:
+def _prepare(task: Task) -> Prepared:
     importlib.import_module("torch._inductor.codegen.cpp")  # without it torch does not know oneDNN's operations
-    scale, tokens = (
-        task.material.scale,
-        task.material.scale.image_tokens(task.side) + task.material.scale.shapes.text_tokens,
-    )
+    scale = task.material.scale
+    tokens = scale.image_tokens(task.side) + scale.shapes.text_tokens
     products = {shape: _product(*shape) for shape in _shapes(scale, tokens)}
     attentions = _attentions(scale, tokens)
     source = torch.ones(scale.copied_bytes, dtype=torch.uint8)
@@ -47,9 +45,9 @@ def _prepare(task: Task) -> tuple[dict[str, object], Callable[[], Answer]]:
         for name, (operations, run) in attentions.items():
             rates[name] = operations / _seconds(run)
         rates["copy, bytes"] = 2 * len(source) / _seconds(lambda: target.copy_(source))
-        return {"seconds": time.perf_counter() - started, "rates": rates}
+        return {"seconds": time.perf_counter() - started, "parts": rates}
 
-    return torch_facts() | {"products": [list(shape) for shape in products]}, measure
+    return Prepared({"products": [list(shape) for shape in products]}, measure)
 
 
 def _seconds(run: Run) -> float:

@@ -4,15 +4,14 @@ Ways: bf16, compiled, frozen; decoder, decoder channels_last, decoder float32.
 """
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.cpu.conversation import Answer, converse
+from bench.cpu.conversation import Prepared, converse
 from bench.cpu.material import TIME
-from bench.cpu.workers.step import Task, keep, timed, torch_facts
+from bench.cpu.workers.step import Task, prepared
 from bench.gpu.peer import attention_of, autoencoder_like, transformer_like
 from bildwerk.flux.sampling import position_ids
 
@@ -21,18 +20,16 @@ FAST_LAYOUT, EXACT = "channels_last", "float32"
 
 def main() -> None:
     task = Task.of_command_line()
-    made: list[Callable[[], Tensor]] = []
-
-    def prepare() -> tuple[dict[str, object], Callable[[], Answer]]:
-        version = importlib.import_module("diffusers").__version__
-        facts, run = (_decoder if task.way.startswith("decoder") else _stepper)(task)
-        made.append(run)
-        return torch_facts() | {"diffusers": version} | facts, lambda: timed(run)
-
-    converse(prepare, lambda path: keep(made[0](), path))
+    converse(lambda: _decoder(task) if task.way.startswith("decoder") else _stepper(task))
 
 
-def _stepper(task: Task) -> tuple[dict[str, object], Callable[[], Tensor]]:
+def _version() -> dict[str, object]:
+    """Raises `ImportError` where it is not installed."""
+    return {"diffusers": importlib.import_module("diffusers").__version__}
+
+
+def _stepper(task: Task) -> Prepared:
+    facts = _version()
     shapes, inputs = task.material.scale.shapes, task.material.inputs(task.side)
     model: Any = transformer_like(task.material.transformer(), shapes.transformer)
     latent = task.side // shapes.autoencoder.downscale
@@ -54,7 +51,7 @@ def _stepper(task: Task) -> tuple[dict[str, object], Callable[[], Tensor]]:
         )[0]
         return velocity
 
-    return {"attention": attention, "text tokens": shapes.text_tokens}, step
+    return prepared(facts | {"attention": attention, "text tokens": shapes.text_tokens}, step)
 
 
 def _compiled(model: nn.Module, way: str) -> Any:
@@ -65,8 +62,8 @@ def _compiled(model: nn.Module, way: str) -> Any:
     return torch.compile(model, fullgraph=True)
 
 
-def _decoder(task: Task) -> tuple[dict[str, object], Callable[[], Tensor]]:
-    params = task.material.scale.shapes.autoencoder
+def _decoder(task: Task) -> Prepared:
+    facts, params = _version(), task.material.scale.shapes.autoencoder
     latents = task.material.inputs(task.side)["latents"] / params.scale_factor + params.shift_factor
     model = autoencoder_like(task.material.autoencoder(), params)
     if EXACT in task.way:
@@ -75,7 +72,8 @@ def _decoder(task: Task) -> tuple[dict[str, object], Callable[[], Tensor]]:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         latents = latents.contiguous(memory_format=torch.channels_last)
     decoder: Any = model.decoder
-    return {"layout": FAST_LAYOUT if FAST_LAYOUT in task.way else "default"}, lambda: decoder(latents)
+    facts["layout"] = FAST_LAYOUT if FAST_LAYOUT in task.way else "default"
+    return prepared(facts, lambda: decoder(latents))
 
 
 if __name__ == "__main__":

@@ -4,24 +4,24 @@ S steps, L image tokens, T text tokens.
 """
 
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bench.cpu.conversation import Answer, converse
+from bench.cpu.conversation import Answer, Prepared, converse
 from bench.cpu.material import TIME, Material
-from bench.cpu.workers.step import Task, keep, timed, torch_facts
+from bench.cpu.workers.step import Task, prepared
+from bench.gpu.networks import Networks
 from bench.gpu.painter import STEPS
 from bildwerk.engine.compile import Bucket
-from bildwerk.engine.fast_path import accelerate, best_speed
+from bildwerk.engine.fast_path import Speed, accelerate, best_speed
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.attention import rotary_embedding
-from bildwerk.flux.sampling import PATCH, position_ids
+from bildwerk.flux.sampling import position_ids
 from bildwerk.flux.transformer import Flux
 
 EAGER = "eager"
+MEASURED = round((1 - TIME) * STEPS)
 
 
 class Stepper:
@@ -33,63 +33,51 @@ class Stepper:
         self.img, self.txt, self.pooled = inputs["img"], inputs["txt"], inputs["pooled"]
         latent = side // scale.autoencoder.downscale
         self.rotary = rotary_embedding(position_ids(scale.text_tokens, latent, latent), scale.transformer)
-        self.times = torch.tensor([[TIME - index / STEPS] for index in range(STEPS)])
+        self.times = torch.tensor([[1 - index / STEPS] for index in range(STEPS)])
 
     def __call__(self, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         """The velocity: 1 L 64."""
-        modulation = self.model.modulation(self.times, self.pooled.to(dtype))[0]
+        modulation = self.model.modulation(self.times, self.pooled.to(dtype))[MEASURED]
         return self.model(self.img.to(dtype), self.txt.to(dtype), self.rotary, modulation)
 
     def timed(self) -> Answer:
         start = time.perf_counter()
-        modulation = self.model.modulation(self.times, self.pooled)[0]
+        modulation = self.model.modulation(self.times, self.pooled)[MEASURED]
         middle = time.perf_counter()
         self.model(self.img, self.txt, self.rotary, modulation)
         forward = time.perf_counter() - middle
-        return {"seconds": forward + (middle - start) / STEPS, "forward": forward, "modulation": middle - start}
+        return {
+            "seconds": forward + (middle - start) / STEPS,
+            "parts": {"forward": forward, "modulation of all steps": middle - start},
+        }
 
 
 def main() -> None:
     task = Task.of_command_line()
-    made: list[Callable[[], Tensor]] = []
-
-    def prepare() -> tuple[dict[str, object], Callable[[], Answer]]:
-        facts, result, measure = (_decoder if task.way == "decoder" else _stepper)(task)
-        made.append(result)
-        return facts, measure
-
     with torch.inference_mode():
-        converse(prepare, lambda path: keep(made[0](), path))
-
-
-Prepared = tuple[dict[str, object], Callable[[], Tensor], Callable[[], Answer]]
+        converse(lambda: _decoder(task) if task.way == "decoder" else _stepper(task))
 
 
 def _stepper(task: Task) -> Prepared:
-    networks = task.material.networks_to_step()
-    facts = torch_facts()
+    networks, attention = task.material.networks_to_step(), "torch"
     if task.way != EAGER:
-        bucket = Bucket(1, task.side, task.side)
-        speed = best_speed(networks, Precision(task.way), bucket, task.material.scale.shapes.text_tokens)
+        speed = _speed(networks, Precision(task.way), task)
         accelerate(networks, speed)
-        facts["attention"] = _name(speed.attend)
-    else:
-        facts["attention"] = "torch"
+        attention = _name(speed.attend)
     step = Stepper(networks.transformer, task.material, task.side)
-    return facts, step, step.timed
+    return prepared({"attention": attention}, step, step.timed)
 
 
 def _decoder(task: Task) -> Prepared:
     networks = task.material.networks_to_decode()
-    bucket = Bucket(1, task.side, task.side)
-    speed = best_speed(networks, Precision.BF16, bucket, task.material.scale.shapes.text_tokens)
+    speed = _speed(networks, Precision.BF16, task)
     accelerate(networks, speed)
     latents = task.material.inputs(task.side)["latents"]
+    return prepared({"attention": _name(speed.attend_in_decoder)}, lambda: networks.autoencoder.decode(latents))
 
-    def decode() -> Tensor:
-        return networks.autoencoder.decode(latents)
 
-    return torch_facts() | {"attention": _name(speed.attend_in_decoder)}, decode, lambda: timed(decode)
+def _speed(networks: Networks, precision: Precision, task: Task) -> Speed:
+    return best_speed(networks, precision, Bucket(1, task.side, task.side), task.material.scale.shapes.text_tokens)
 
 
 def _name(attend: object) -> str:

@@ -1,7 +1,4 @@
-"""What all workers that run torch share: their arguments, the number of threads, and how a run is timed.
-
-L image tokens, T text tokens.
-"""
+"""What all workers that run torch share: their arguments, how a run is timed, and where its time goes."""
 
 import argparse
 import os
@@ -14,8 +11,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.cpu.conversation import Answer
+from bench.cpu.conversation import Answer, Prepared
 from bench.cpu.material import SCALES, Material
+
+KINDS = {
+    "products": ("addmm", "linear", "_int_mm"),
+    "attention": ("attention", "bmm", "::mm", "softmax"),
+    "convolutions": ("convolution",),
+}
+"""Of operations, by what their names contain; the first that fits. All others go element by element, or only move."""
+REST = "the rest"
+LONGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,19 @@ class Task:
         return cls(asked.way, Material(asked.folder, SCALES[asked.scale]), asked.side, asked.threads)
 
 
-def torch_facts() -> dict[str, object]:
-    """Which torch computes, with how many threads, and how they wait."""
+def prepared(
+    facts: dict[str, object], run: Callable[[], Tensor], measure: Callable[[], Answer] | None = None
+) -> Prepared:
+    """`run` gives the result; `measure` is the time that it takes, unless it says something better."""
+    return Prepared(
+        facts=_torch_facts() | facts,
+        measure=measure or (lambda: _timed(run)),
+        keep=lambda path: save_file({"result": run().float().contiguous()}, path),
+        profile=lambda: _profile(run),
+    )
+
+
+def _torch_facts() -> dict[str, object]:
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -50,12 +67,23 @@ def torch_facts() -> dict[str, object]:
     }
 
 
-def timed(run: Callable[[], object]) -> Answer:
+def _timed(run: Callable[[], object]) -> Answer:
     start = time.perf_counter()
     run()
     return {"seconds": time.perf_counter() - start}
 
 
-def keep(result: Tensor, path: Path) -> None:
-    """For the comparison with others."""
-    save_file({"result": result.float().contiguous()}, path)
+def _profile(run: Callable[[], object]) -> Answer:
+    """Seconds by kind of operation, and of the longest operations, each without those that it calls."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        run()
+    seconds = {event.key: event.self_cpu_time_total / 1e6 for event in found.key_averages()}
+    kinds = dict.fromkeys([*KINDS, REST], 0.0)
+    for name, spent in seconds.items():
+        kinds[_kind(name)] += spent
+    longest = sorted(seconds.items(), key=lambda item: -item[1])[:LONGEST]
+    return {"kinds": kinds, "longest": dict(longest)}
+
+
+def _kind(name: str) -> str:
+    return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), REST)
