@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.circumstances import ROOT
-from bench.cpu import accuracy, table
+from bench.cpu import accuracy, plot, table
 from bench.cpu.contenders import HEATS
 from bench.cpu.heats import Running, Setting
 from bench.cpu.material import SCALES, Material
@@ -35,9 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("writing weights and inputs, where they are not there yet")
         material.make()
         deadline = time.monotonic() + asked.deadline
-        setting = Setting(material, asked.rounds, asked.threads, asked.peers_python, deadline)
+        setting = Setting(material, asked.rounds, asked.threads, asked.peers_python, deadline, asked.add)
         _run(asked.heat, asked.side, setting, record)
     print(table.of(record))
+    picture = asked.out.with_suffix(".png")
+    if plot.write(record, picture):
+        print(f"\nwritten to {asked.out} and {picture}")
     return int(record.has_failures)
 
 
@@ -46,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--heat", nargs="+", default=["all"], choices=["all", *BY_NAME, ACCURACY])
     parser.add_argument("--side", nargs="+", type=int, help="of the pictures, in pixels; default: each heat's own")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--add", action="store_true", help="to the rounds that the same commit has measured before")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--deadline", type=float, default=3600.0, help="in seconds; no round that passes it begins")
     parser.add_argument("--peers-python", default=sys.executable, help="which has OpenVINO and stable-diffusion.cpp")

@@ -94,6 +94,7 @@ class Contender:
                 stderr=self._words,
             )
         except OSError as error:
+            self._words.close()
             raise AbsentError(f"{command[0]}: {error.strerror}") from error
 
     def wait_until_ready(self, seconds: float = 600) -> Answer:

@@ -6,10 +6,12 @@ from typing import Any
 
 from bench.cpu.contenders import BASE, CEILINGS, GUTTED, OURS_BF16, OURS_INT8, PLAIN_INT8, SDCPP_BF16, SDCPP_Q8
 from bench.cpu.record import Record
+from bench.cpu.result import is_measured, part, seconds
 
 Numbers = dict[str, Any]
 Measure = Callable[[Record], float | None]
 
+ABSENT: Numbers = {"status": "absent"}
 PRODUCTS = ("bf16", "bf16, packed")
 
 
@@ -33,8 +35,8 @@ class Goal:
 
 def product_ceiling(heat: Numbers) -> float | None:
     """Operations a second of bfloat16 products at the model's shapes, of plain or packed weights, as the heat saw."""
-    rates = heat["results"].get(CEILINGS, {}).get("parts")
-    return max(rates[kind] for kind in PRODUCTS) if rates else None
+    ceilings = heat["results"].get(CEILINGS, ABSENT)
+    return max(part(ceilings, kind) for kind in PRODUCTS) if is_measured(ceilings) else None
 
 
 def _heats(record: Record, name: str) -> list[Numbers]:
@@ -44,8 +46,8 @@ def _heats(record: Record, name: str) -> list[Numbers]:
 
 
 def _seconds(heat: Numbers, name: str) -> float | None:
-    result = heat["results"].get(name, {"status": "absent"})
-    return result["seconds"] if result["status"] == "measured" else None
+    result = heat["results"].get(name, ABSENT)
+    return seconds(result) if is_measured(result) else None
 
 
 def _ratio(heat: str, theirs: str, ours: str, place: int = 0) -> Measure:
@@ -53,16 +55,16 @@ def _ratio(heat: str, theirs: str, ours: str, place: int = 0) -> Measure:
 
     def measure(record: Record) -> float | None:
         found = _heats(record, heat)[place : place + 1]
-        seconds = [_seconds(one, name) for one in found for name in (theirs, ours)]
-        return seconds[0] / seconds[1] if seconds and None not in seconds else None
+        taken = [spent for one in found for name in (theirs, ours) if (spent := _seconds(one, name))]
+        return taken[0] / taken[1] if len(taken) == 2 else None
 
     return measure
 
 
 def _of_ceiling(record: Record) -> float | None:
     for heat in _heats(record, "diffusers"):
-        seconds, ceiling = _seconds(heat, OURS_BF16), product_ceiling(heat)
-        return heat["operations"] / seconds / ceiling if seconds and ceiling else None
+        spent, ceiling = _seconds(heat, OURS_BF16), product_ceiling(heat)
+        return heat["operations"] / spent / ceiling if spent and ceiling else None
     return None
 
 

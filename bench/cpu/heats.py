@@ -8,26 +8,28 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bench.circumstances import ROOT
 from bench.cpu.contenders import Entry, Heat
 from bench.cpu.conversation import AbsentError, Contender, ContenderError
 from bench.cpu.material import Material
+from bench.cpu.result import MEASURED
 
 Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is the same for all heats. `deadline` is of `time.monotonic`; no round is begun that would pass it."""
+    """What is the same for all heats. `deadline` is of `time.monotonic`; no round is begun that would pass it.
+    `adds`: to the rounds that the same commit has measured before."""
 
     material: Material
     rounds: int
     threads: int
     peers_python: str
     deadline: float
+    adds: bool = False
 
 
 @dataclass(slots=True)
@@ -98,25 +100,19 @@ class Running:
         answer = contender.ask("measure")
         others = (_busy_seconds() - busy) - (contender.cpu_seconds() - own)
         passed = time.monotonic() - started
-        self.answers[entry.name].append(answer | {"others_cores": max(0.0, others / passed)})
+        self.answers[entry.name].append(answer | {"others": max(0.0, others / passed)})
 
     def _summarize(self, entry: Entry) -> None:
-        answers, facts = self.answers[entry.name], self.facts[entry.name]
-        runs = [answer["seconds"] for answer in answers]
+        answers, facts, contender = self.answers[entry.name], self.facts[entry.name], self.contenders[entry.name]
+        parts = answers[0].get("parts", {})
         self.results[entry.name] = {
-            "status": "measured",
-            "seconds": median(runs),
-            "fastest": min(runs),
-            "slowest": max(runs),
-            "rounds": len(runs),
-            "runs": [round(seconds, 4) for seconds in runs],
-            "others_cores": round(max(answer["others_cores"] for answer in answers), 2),
-            "parts": {
-                name: median(answer["parts"][name] for answer in answers) for name in answers[0].get("parts", {})
-            },
-            **self.contenders[entry.name].ask("memory"),
-            **self.contenders[entry.name].ask("profile"),
-            "seconds_to_ready": round(facts["seconds_to_ready"], 2),
+            "status": MEASURED,
+            "runs": [answer["seconds"] for answer in answers],
+            "others": [answer["others"] for answer in answers],
+            "parts": {name: [answer["parts"][name] for answer in answers] for name in parts},
+            **contender.ask("memory"),
+            **contender.ask("profile"),
+            "seconds_to_ready": facts["seconds_to_ready"],
             "facts": facts["ready"],
         }
 

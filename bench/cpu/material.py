@@ -26,7 +26,7 @@ from bildwerk.weights.mapping import Layout
 M = TypeVar("M", bound=nn.Module)
 
 TIME = 0.5
-"""A time that a step of a picture of four starts at. At 0.75 diffusers errs: it rounds 750 of 1000 to 752 in bfloat16."""
+"""When one of four steps starts. At 0.75 diffusers would err: in bfloat16 it rounds 750 of 1000 to 752."""
 SEED = 20
 SHALLOW = replace(REAL, transformer=replace(REAL.transformer, depth=2, depth_single_blocks=4), side=512)
 """FLUX.1 [schnell] at its full width, with the first few blocks of it."""

@@ -9,6 +9,7 @@ from typing import Any
 from bench.circumstances import circumstances
 from bench.cpu.contenders import Heat
 from bench.cpu.heats import Setting
+from bench.cpu.result import joined
 from bench.gpu.flops import count
 
 Numbers = dict[str, Any]
@@ -33,15 +34,20 @@ class Record:
         return any(entry["status"] == "failed" for heat in self.heats.values() for entry in heat["results"].values())
 
     def write_heat(self, heat: Heat, side: int, setting: Setting, results: Numbers) -> None:
+        """In the place of what was measured before; or added to it, where the setting says so and nothing changed."""
         shapes = setting.material.scale.shapes
         operations = count(shapes, side, side)
+        around = _surroundings(setting)
+        before = self.heats.get(f"{heat.name} {side}")
+        if setting.adds and before and before["commit"] == around["commit"]:
+            results = {name: joined(before["results"][name], result) for name, result in results.items()}
         self.heats[f"{heat.name} {side}"] = {
             "what": heat.what,
             "side": side,
             "tokens": {"image": setting.material.scale.image_tokens(side), "text": shapes.text_tokens},
             "operations": operations.decode if heat.decodes else operations.step,
             "threads": setting.threads,
-            **_surroundings(setting),
+            **around,
             "results": results,
         }
         self._save()

@@ -1,4 +1,4 @@
-"""What was measured, as text: a table a heat, and the goals with what they came to."""
+"""What was measured, as text: a table a heat, where the time goes, the errors, and the goals with what they came to."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from bench.cpu.contenders import BASE, CEILINGS
 from bench.cpu.goals import GOALS, Goal, product_ceiling
 from bench.cpu.record import Record
+from bench.cpu.result import QUIET, is_measured, others, part, seconds
 
 Numbers = dict[str, Any]
 Row = tuple[str, ...]
@@ -14,12 +15,12 @@ GIGA = 1e9
 
 
 def of(record: Record) -> str:
-    parts = [*_caution(record)]
+    lines = [*_caution(record)]
     for heat in record.heats.values():
-        parts += [_title(heat), "", *_aligned(_rows(heat)), "", *_not_measured(heat)]
+        lines += [_title(heat), "", *_aligned(_rows(heat)), *_after(heat)]
     if record.accuracy:
-        parts += ["relative error of the velocity, against float32", "", *_aligned(_errors(record)), ""]
-    return "\n".join([*parts, *_aligned(_goals(record))])
+        lines += ["Relative error of the velocity, against float32", "", *_aligned(_errors(record)), ""]
+    return "\n".join([*lines, *_aligned(_goals(record))])
 
 
 def _caution(record: Record) -> Iterable[str]:
@@ -30,47 +31,51 @@ def _caution(record: Record) -> Iterable[str]:
 def _title(heat: Numbers) -> str:
     image, text = heat["tokens"]["image"], heat["tokens"]["text"]
     tokens = "" if heat["what"].startswith("decoding") else f", {image} + {text} tokens"
-    rounds = {result["rounds"] for result in heat["results"].values() if result["status"] == "measured"}
+    rounds = [len(result["runs"]) for result in heat["results"].values() if is_measured(result)]
     return (
-        f"{heat['what']}, {heat['side']}x{heat['side']}{tokens}: {heat['operations'] / GIGA:.0f} GFLOP; "
-        f"{heat['threads']} threads, medians of {max(rounds, default=0)}; commit {heat['commit']}"
+        f"{heat['what'].capitalize()}, {heat['side']}x{heat['side']}{tokens}: {heat['operations'] / GIGA:.0f} GFLOP, "
+        f"{heat['threads']} threads, medians of {max(rounds, default=0)}, commit {heat['commit']}"
     )
 
 
 def _rows(heat: Numbers) -> Iterator[Row]:
-    measured = {name: result for name, result in heat["results"].items() if result["status"] == "measured"}
-    base = measured.get(BASE)
+    """Rates, and shares of the ceiling, are of the arithmetic in the model, however it is computed."""
+    measured = {name: result for name, result in heat["results"].items() if is_measured(result)}
     ceiling = product_ceiling(heat)
-    yield "", "seconds", "fastest", "slowest", "GFLOP/s", "of ceiling", "x diffusers", "GiB", "others", "attention"
+    base = measured.get(BASE)
+    profiles = [result["kinds"] for result in measured.values() if "kinds" in result]
+    kinds = sorted({kind for profile in profiles for kind, spent in profile.items() if spent})
+    yield "", "seconds", "fastest", "slowest", "GFLOP/s", "of ceiling", "x diffusers", "GiB", *kinds, "attention"
     for name, result in measured.items():
         if name != CEILINGS:
-            rate = heat["operations"] / result["seconds"]
+            rate = heat["operations"] / seconds(result)
             yield (
                 name,
-                f"{result['seconds']:.3f}",
-                f"{result['fastest']:.3f}",
-                f"{result['slowest']:.3f}",
+                f"{seconds(result):.3f}",
+                f"{min(result['runs']):.3f}",
+                f"{max(result['runs']):.3f}",
                 f"{rate / GIGA:.0f}",
                 f"{rate / ceiling:.0%}" if ceiling else "",
-                f"{base['seconds'] / result['seconds']:.2f}" if base else "",
+                f"{seconds(base) / seconds(result):.2f}" if base else "",
                 f"{result['peak_gib']:.1f}",
-                f"{result['others_cores']:.2f}",
+                *(f"{result['kinds'][kind]:.2f}" if "kinds" in result else "" for kind in kinds),
                 result["facts"].get("attention", ""),
             )
-    for kind, rate in measured.get(CEILINGS, {}).get("parts", {}).items():
-        if "bytes" in kind:
-            yield kind.split(",")[0], "", "", "", f"{rate / GIGA:.0f} GB/s", "", "", "", "", ""
-        else:
-            yield f"ceiling: {kind}", "", "", "", f"{rate / GIGA:.0f}", "", "", "", "", ""
+    for kind in measured.get(CEILINGS, {}).get("parts", {}):
+        rate = part(measured[CEILINGS], kind) / GIGA
+        told = (f"{kind.split(',')[0]}", f"{rate:.0f} GB/s") if "bytes" in kind else (kind, f"{rate:.0f}")
+        yield f"ceiling: {told[0]}", "", "", "", told[1], "", "", "", *("" for _ in kinds), ""
 
 
-def _not_measured(heat: Numbers) -> Iterator[str]:
+def _after(heat: Numbers) -> Iterator[str]:
+    yield ""
     for name, result in heat["results"].items():
-        if result["status"] != "measured":
-            how = f"  [{result['install']}]" if result["status"] == "absent" and result.get("install") else ""
-            yield f"{result['status']}: {name}: {result['reason']}{how}"
-    if any(result["status"] != "measured" for result in heat["results"].values()):
-        yield ""
+        if not is_measured(result):
+            how = f" ({result['install']})" if result["status"] == "absent" and result.get("install") else ""
+            yield f"  {name}: {result['status']}: {result['reason']}{how}"
+        elif others(result) > QUIET:
+            yield f"  {name}: others used up to {others(result):.2f} cores meanwhile; measure again on a quiet machine"
+    yield ""
 
 
 def _errors(record: Record) -> Iterator[Row]:
@@ -96,7 +101,7 @@ def _goal(goal: Goal, record: Record) -> Row:
 
 
 def _aligned(rows: Iterable[Row]) -> list[str]:
-    """The first column to the left, numbers to the right."""
+    """Numbers to the right, all else to the left."""
     cells = list(rows)
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     return [_line(row, widths) for row in cells]

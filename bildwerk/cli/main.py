@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": ("bildwerk.cli.commands.generate:generate", "Make pictures from a prompt, on this machine."),
     "models": ("bildwerk.cli.commands.models:models", "The models that can be asked for."),
     "doctor": ("bildwerk.cli.commands.doctor:doctor", "Can this machine make pictures, and if not, why not?"),
+    "bench": ("bildwerk.cli.commands.bench:bench", "How fast does this machine make pictures?"),
     "serve": ("bildwerk.cli.commands.serve:serve", "Serve pictures behind the API, until a signal."),
     "keys": ("bildwerk.cli.commands.keys:keys", "API keys: make, list and revoke them."),
     "check": ("bildwerk.cli.commands.check:check", "Do the books, the predictions and the stored pictures agree?"),
