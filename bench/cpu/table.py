@@ -45,7 +45,18 @@ def _rows(heat: Numbers) -> Iterator[Row]:
     base = measured.get(BASE)
     profiles = [result["kinds"] for result in measured.values() if "kinds" in result]
     kinds = sorted({kind for profile in profiles for kind, spent in profile.items() if spent})
-    yield "", "seconds", "fastest", "slowest", "GFLOP/s", "of ceiling", "x diffusers", "GiB", *kinds, "attention"
+    yield (
+        "",
+        "seconds",
+        "fastest",
+        "slowest",
+        "GFLOP/s",
+        "of ceiling",
+        "x diffusers",
+        "GiB",
+        *(f"s in {kind}" for kind in kinds),
+        "attended by",
+    )
     for name, result in measured.items():
         if name != CEILINGS:
             rate = heat["operations"] / seconds(result)
