@@ -49,6 +49,7 @@ def _draw(side: int, bars: list[Bar]) -> Image.Image:
     title, text = ImageFont.load_default(34), ImageFont.load_default(27)
     draw.text((40, 34), f"One step at {side}x{side} on a CPU, times as fast as diffusers", INK, title)
     scale = (WIDTH - LEFT - RIGHT) / max(ratio for _, ratio, _ in bars)
+    draw.line((LEFT + scale, TOP - 8, LEFT + scale, TOP + ROW * len(bars)), LINE, 3)
     for number, (name, ratio, spent) in enumerate(bars):
         y = TOP + ROW * number
         draw.text((LEFT - 24, y + ROW / 2), name, INK, text, anchor="rm")
@@ -57,5 +58,4 @@ def _draw(side: int, bars: list[Bar]) -> Image.Image:
         draw.text((LEFT + ratio * scale + 16, y + ROW / 2), label, INK, text, anchor="lm")
         offset = draw.textlength(label, text) + 34
         draw.text((LEFT + ratio * scale + offset, y + ROW / 2), f"{spent:.2f} s", PALE, text, anchor="lm")
-    draw.line((LEFT + scale, TOP - 8, LEFT + scale, TOP + ROW * len(bars)), LINE, 3)
     return picture
