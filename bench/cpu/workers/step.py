@@ -78,8 +78,8 @@ def _profile(run: Callable[[], object]) -> Answer:
 
     What torch does not see is in the rest.
     """
-    started = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        started = time.perf_counter()
         run()
         passed = time.perf_counter() - started
     seconds = {event.key: event.self_cpu_time_total / 1e6 for event in found.key_averages()}
