@@ -6,12 +6,15 @@ The networks are changed in place, but only by what hangs on an instance: other 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+import torch
 from torch import nn
 
 from bildwerk.engine import attention_backend, decoder_attention, precision, single_buffer
+from bildwerk.engine.attention_backend import matmul_attention
 from bildwerk.engine.compile import Bucket, Compiler, compile_blocks, compile_decoder
+from bildwerk.engine.cpu import path as cpu_path
+from bildwerk.engine.cpu.features import CpuFeatures, cpu_features
 from bildwerk.engine.graphs import (
     CudaGraphs,
     GraphBackend,
@@ -20,45 +23,35 @@ from bildwerk.engine.graphs import (
     graph_encoder,
     graph_transformer,
 )
+from bildwerk.engine.networks import Networks
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.attention import Attend, attention
-from bildwerk.flux.autoencoder import Autoencoder
-from bildwerk.flux.clip import ClipTextEncoder
 from bildwerk.flux.params import AutoencoderParams, TransformerParams
 from bildwerk.flux.sampling import PATCH
-from bildwerk.flux.t5 import T5Encoder
-from bildwerk.flux.transformer import Flux
 
 REPLACED = ("forward", "modulation", "decode")
 
 
-class Networks(Protocol):
-    """The four networks of one model, wherever they are held."""
-
-    @property
-    def transformer(self) -> Flux: ...
-    @property
-    def t5(self) -> T5Encoder: ...
-    @property
-    def clip(self) -> ClipTextEncoder: ...
-    @property
-    def autoencoder(self) -> Autoencoder: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What to apply. Without a compiler the single-stream blocks use one buffer instead; graphs go with either."""
+    """What to apply. Without a compiler the single-stream blocks use one buffer instead; graphs go with either.
+
+    With the features of a CPU, all is done as they allow, and compiler and graphs are not used.
+    """
 
     precision: Precision = Precision.BF16
     compiler: Compiler | None = None
     graphs: bool = False
     attend: Attend = attention
     attend_in_decoder: Attend = attention
+    cpu: CpuFeatures | None = None
 
 
 def best_speed(networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int) -> Speed:
     """What is fastest on the device that the networks lie on, for requests like this one."""
     weight = networks.transformer.img_in.weight
+    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16:
+        return Speed(chosen, attend=matmul_attention, attend_in_decoder=matmul_attention, cpu=cpu_features())
     on_gpu = weight.is_cuda
 
     def fastest(shape: tuple[int, int, int, int]) -> Attend:
@@ -90,6 +83,9 @@ def decoder_shape(params: AutoencoderParams, bucket: Bucket) -> tuple[int, int, 
 
 def accelerate(networks: Networks, speed: Speed) -> None:
     """Compiling and recording happen at the first call of each shape: warm up, in the gradient mode of later calls."""
+    if speed.cpu is not None:
+        cpu_path.accelerate(networks, speed.precision, speed.cpu, speed.attend, speed.attend_in_decoder)
+        return
     precision.use(speed.precision, networks.transformer)
     attention_backend.use(speed.attend, networks.transformer)
     if speed.attend_in_decoder is not attention:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bildwerk.engine import precision
 from bildwerk.engine.copies import Copies, CudaCopies, MakeCopies, PlainCopies
-from bildwerk.engine.fast_path import Networks
+from bildwerk.engine.networks import Networks
 from bildwerk.engine.placement import SLOTS, Plan
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
 from bildwerk.flux.t5 import Block as T5Block

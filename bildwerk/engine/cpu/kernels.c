@@ -1,0 +1,378 @@
+/* What stands between the matrix products of a FLUX block on a CPU, each pass over memory made once.
+
+   Rows are tokens. Values are bfloat16 unless they say otherwise; all arithmetic is float32. A row of eight-bit
+   integers is unsigned with 128 for zero, and has a scale: value = (integer - 128) * scale.
+
+   Where an input comes from an integer product it is `row_scales[row] * y + bias`; from any other, both are NULL.
+   A NaN stays one on every way through here. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef uint16_t bf16;
+
+#define WIDEST 32768       /* values of a row that are held on the stack */
+#define WIDEST_PIXEL 1024  /* channels of an image */
+#define SLICE 512          /* pixels */
+
+static inline float widen(bf16 x) {
+    union { uint32_t bits; float value; } v = {(uint32_t)x << 16};
+    return v.value;
+}
+
+static inline bf16 narrow(float x) { /* to the nearest, ties to even */
+    union { float value; uint32_t bits; } v = {x};
+    uint32_t rounded = (v.bits + 0x7fff + ((v.bits >> 16) & 1)) >> 16;
+    return x != x ? 0x7fc0 : (bf16)rounded;
+}
+
+static inline float exp2_near(float x) { /* relative error below 3e-6 */
+    x = x < -126.0f ? -126.0f : x;
+    x = x > 126.0f ? 126.0f : x;
+    float whole = __builtin_rintf(x), f = x - whole;
+    float p = 1.33336498402e-3f;
+    p = p * f + 9.61793571697e-3f;
+    p = p * f + 5.55041086644e-2f;
+    p = p * f + 2.40226507316e-1f;
+    p = p * f + 6.93147182464e-1f;
+    p = p * f + 1.0f;
+    union { int32_t bits; float value; } power = {((int32_t)whole + 127) << 23};
+    return p * power.value;
+}
+
+static inline float gelu(float x) { /* the approximation by tanh, which is x times a sigmoid */
+    float u = 2.3022081985f * (x + 0.044715f * x * x * x); /* 2 sqrt(2 / pi) log2(e) */
+    return x / (1.0f + exp2_near(-u));
+}
+
+static inline void read_row(float *out, const bf16 *y, long n, const float *row_scale, const float *bias) {
+    if (row_scale) {
+        float scale = *row_scale;
+        for (long i = 0; i < n; i++) out[i] = widen(y[i]) * scale + bias[i];
+    } else {
+        for (long i = 0; i < n; i++) out[i] = widen(y[i]);
+    }
+}
+
+static inline float largest_magnitude(const float *x, long n) { /* compared as integers, among which NaN is largest */
+    int32_t largest = 0;
+    for (long i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    float value;
+    memcpy(&value, &largest, 4);
+    return value;
+}
+
+static inline void quantize(const float *x, long n, uint8_t *out, float *scale) {
+    float largest = largest_magnitude(x, n);
+    float inverse = largest == 0.0f ? 0.0f : 127.0f / largest;
+    for (long i = 0; i < n; i++) out[i] = (uint8_t)(int32_t)(x[i] * inverse + 128.5f);
+    *scale = largest / 127.0f;
+}
+
+static inline void normalize(float *row, const bf16 *x, const bf16 *shift, const bf16 *scale, long width) {
+    float sum = 0, squares = 0;
+    for (long i = 0; i < width; i++) sum += row[i] = widen(x[i]);
+    float mean = sum / width;
+    for (long i = 0; i < width; i++) {
+        float d = row[i] - mean;
+        squares += d * d;
+    }
+    float factor = 1.0f / __builtin_sqrtf(squares / width + 1e-6f);
+    for (long i = 0; i < width; i++) row[i] = (row[i] - mean) * factor * widen(scale[i]) + widen(shift[i]);
+}
+
+/* x: rows width -> the same, layer-normed, times scale, plus shift. */
+void bildwerk_modulate(const bf16 *x, const bf16 *shift, const bf16 *scale, long rows, long width, bf16 *out) {
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        normalize(row, x + r * width, shift, scale, width);
+        for (long i = 0; i < width; i++) out[r * width + i] = narrow(row[i]);
+    }
+}
+
+/* The same, as integers and row scales. */
+void bildwerk_modulate_to_int8(
+    const bf16 *x, const bf16 *shift, const bf16 *scale, long rows, long width, uint8_t *out, float *scales) {
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        normalize(row, x + r * width, shift, scale, width);
+        quantize(row, width, out + r * width, scales + r);
+    }
+}
+
+/* y: rows of `stride`, `width` values each -> out: rows of `out_stride`, GELU of them. */
+void bildwerk_gelu(const bf16 *y, long stride, long rows, long width, bf16 *out, long out_stride) {
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++)
+        for (long i = 0; i < width; i++) out[r * out_stride + i] = narrow(gelu(widen(y[r * stride + i])));
+}
+
+/* left: rows left_width, as they are, and y: rows of `stride`, through GELU -> side by side, as integers. Either may be
+   of no width. */
+void bildwerk_gelu_to_int8(
+    const bf16 *left, long left_width, const bf16 *y, long stride, long width, const float *row_scales,
+    const float *bias, long rows, uint8_t *out, float *scales) {
+    long joined = left_width + width;
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        read_row(row, left + r * left_width, left_width, NULL, NULL);
+        float *right = row + left_width;
+        read_row(right, y + r * stride, width, row_scales ? row_scales + r : NULL, bias);
+        for (long i = 0; i < width; i++) right[i] = gelu(right[i]);
+        quantize(row, joined, out + r * joined, scales + r);
+    }
+}
+
+/* x + gate * y: rows width. out may be x. */
+void bildwerk_gated_sum(
+    const bf16 *x, const bf16 *y, const bf16 *gate, const float *row_scales, const float *bias, long rows, long width,
+    bf16 *out) {
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        read_row(row, y + r * width, width, row_scales ? row_scales + r : NULL, bias);
+        for (long i = 0; i < width; i++)
+            out[r * width + i] = narrow(widen(x[r * width + i]) + widen(gate[i]) * row[i]);
+    }
+}
+
+/* x: rows width, row_scales, bias -> x * scale + bias. */
+void bildwerk_rescale(const bf16 *x, const float *row_scales, const float *bias, long rows, long width, bf16 *out) {
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        read_row(row, x + r * width, width, row_scales + r, bias);
+        for (long i = 0; i < width; i++) out[r * width + i] = narrow(row[i]);
+    }
+}
+
+/* x: pixels channels -> SiLU of the group norm. The sums of a slice of pixels are float32, those over slices float64. */
+void bildwerk_group_norm_silu(
+    const bf16 *x, const float *weight, const float *bias, long pixels, long channels, long groups, float epsilon,
+    bf16 *out) {
+    long group_width = channels / groups, slices = (pixels + SLICE - 1) / SLICE;
+    double total[WIDEST_PIXEL] = {0}, squares[WIDEST_PIXEL] = {0};
+#pragma omp parallel for schedule(static) reduction(+ : total[:WIDEST_PIXEL], squares[:WIDEST_PIXEL])
+    for (long s = 0; s < slices; s++) {
+        float sum[WIDEST_PIXEL] = {0}, square[WIDEST_PIXEL] = {0};
+        long end = (s + 1) * SLICE < pixels ? (s + 1) * SLICE : pixels;
+        for (long p = s * SLICE; p < end; p++)
+            for (long c = 0; c < channels; c++) {
+                float value = widen(x[p * channels + c]);
+                sum[c] += value;
+                square[c] += value * value;
+            }
+        for (long c = 0; c < channels; c++) {
+            total[c] += sum[c];
+            squares[c] += square[c];
+        }
+    }
+    float factor[WIDEST_PIXEL], offset[WIDEST_PIXEL];
+    for (long g = 0; g < groups; g++) {
+        double sum = 0, square = 0, count = (double)pixels * group_width;
+        for (long c = g * group_width; c < (g + 1) * group_width; c++) sum += total[c], square += squares[c];
+        double mean = sum / count, variance = square / count - mean * mean;
+        double inverse = 1.0 / __builtin_sqrt((variance < 0 ? 0 : variance) + epsilon);
+        for (long c = g * group_width; c < (g + 1) * group_width; c++) {
+            factor[c] = weight[c] * inverse;
+            offset[c] = bias[c] - mean * factor[c];
+        }
+    }
+#pragma omp parallel for schedule(static)
+    for (long p = 0; p < pixels; p++)
+        for (long c = 0; c < channels; c++) {
+            float y = widen(x[p * channels + c]) * factor[c] + offset[c];
+            out[p * channels + c] = narrow(y / (1.0f + exp2_near(-1.44269504f * y)));
+        }
+}
+
+/* weight: rows width -> the same as signed integers, and row scales. */
+void bildwerk_weight_to_int8(const bf16 *weight, long rows, long width, int8_t *out, float *scales) {
+#pragma omp parallel for schedule(static)
+    for (long r = 0; r < rows; r++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        read_row(row, weight + r * width, width, NULL, NULL);
+        float largest = largest_magnitude(row, width), inverse = largest == 0.0f ? 0.0f : 127.0f / largest;
+        for (long i = 0; i < width; i++) out[r * width + i] = (int8_t)__builtin_rintf(row[i] * inverse);
+        scales[r] = largest / 127.0f;
+    }
+}
+
+/* Attention. Queries lie as heads, tokens, dim. Keys and values lie as `tile` below reads its right-hand side: two
+   values of the summed index side by side, 16 columns of them a vector, KEYS_ALIGNED tokens at least.
+       keys   heads, tokens / 16, dim / 2, 16, 2
+       values heads, dim / 64, tokens / 2, 64, 2 */
+
+#define TILE_ROWS 6
+#define TILE_COLUMNS 64
+#define QUERIES 96 /* of a block; a multiple of TILE_ROWS */
+#define KEYS 256   /* of a block; a multiple of TILE_COLUMNS */
+#define WIDEST_HEAD 128
+
+/* qkv: rows of `stride`; of each, the queries, keys and values of all heads. Norms queries and keys a head at a time,
+   turns them by the tokens' angles (rotary: tokens dim / 2 2), multiplies queries with query_factor. Rows are the tokens
+   from `first` on, of `tokens` in all; `padded` is what keys and values have room for, `query_room` what queries have. */
+void bildwerk_split_heads(
+    const bf16 *qkv, long stride, const float *row_scales, const float *bias, const float *query_norm,
+    const float *key_norm, const float *rotary, float query_factor, long rows, long first, long heads, long dim,
+    long query_room, long padded, bf16 *queries, bf16 *keys, bf16 *values) {
+    long width = heads * dim, half = dim / 2;
+#pragma omp parallel for schedule(static, 16)
+    for (long r = 0; r < rows; r++) {
+        long token = first + r;
+        const float *angle = rotary + token * dim;
+        const float *row_scale = row_scales ? row_scales + r : NULL;
+        for (long h = 0; h < heads; h++) {
+            for (long part = 0; part < 2; part++) {
+                float x[WIDEST_HEAD], squares = 0;
+                long column = part * width + h * dim;
+                const float *norm = part ? key_norm : query_norm;
+                read_row(x, qkv + r * stride + column, dim, row_scale, bias ? bias + column : NULL);
+                for (long i = 0; i < dim; i++) squares += x[i] * x[i];
+                float factor = (part ? 1.0f : query_factor) / __builtin_sqrtf(squares / dim + 1e-6f);
+                for (long i = 0; i < dim; i++) x[i] *= factor * norm[i];
+                uint32_t pairs[WIDEST_HEAD / 2];
+                for (long i = 0; i < half; i++) {
+                    float cosine = angle[2 * i], sine = angle[2 * i + 1], even = x[2 * i], odd = x[2 * i + 1];
+                    uint32_t low = narrow(cosine * even - sine * odd), high = narrow(sine * even + cosine * odd);
+                    pairs[i] = low | high << 16;
+                }
+                if (part == 0) {
+                    memcpy(queries + (h * query_room + token) * dim, pairs, dim * sizeof(bf16));
+                } else {
+                    uint32_t *to = (uint32_t *)keys + (h * padded + token / 16 * 16) * half + token % 16;
+                    for (long i = 0; i < half; i++) to[16 * i] = pairs[i];
+                }
+            }
+            float x[WIDEST_HEAD];
+            long column = 2 * width + h * dim;
+            read_row(x, qkv + r * stride + column, dim, row_scale, bias ? bias + column : NULL);
+            for (long panel = 0; panel < dim; panel += TILE_COLUMNS) {
+                bf16 *to = values + (h * dim + panel) * padded + token / 2 * 2 * TILE_COLUMNS + token % 2;
+                for (long i = 0; i < TILE_COLUMNS; i++) to[2 * i] = narrow(x[panel + i]);
+            }
+        }
+    }
+}
+
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+#include <immintrin.h>
+
+/* c: TILE_ROWS x TILE_COLUMNS, plus a times b. a: rows of `a_stride`, 2 steps values each; b: 4 vectors `b_vector` values
+   apart for each step, steps `b_step` values apart. */
+static inline __attribute__((always_inline)) void tile(
+    const bf16 *a, long a_stride, const bf16 *b, long b_vector, long b_step, long steps, float *c, long c_stride,
+    int accumulates) {
+    __m512 sum[TILE_ROWS][4];
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++)
+            sum[r][v] = accumulates ? _mm512_loadu_ps(c + r * c_stride + 16 * v) : _mm512_setzero_ps();
+    for (long s = 0; s < steps; s++) {
+        __m512bh right[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) right[v] = (__m512bh)_mm512_loadu_si512(b + s * b_step + v * b_vector);
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE_ROWS; r++) {
+            int32_t pair;
+            memcpy(&pair, a + r * a_stride + 2 * s, 4);
+            __m512bh left = (__m512bh)_mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; v++) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], left, right[v]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) _mm512_storeu_ps(c + r * c_stride + 16 * v, sum[r][v]);
+}
+
+static inline __m512 exp2_of(__m512 x) { /* as exp2_near; from far below it is zero */
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 f = _mm512_sub_ps(x, whole);
+    __m512 p = _mm512_set1_ps(9.61793571697e-3f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.55041086644e-2f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40226507316e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93147182464e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, whole);
+}
+
+typedef struct {
+    float scores[QUERIES * KEYS] __attribute__((aligned(64)));
+    bf16 weights[QUERIES * KEYS] __attribute__((aligned(64)));
+    float sums[QUERIES * WIDEST_HEAD] __attribute__((aligned(64)));
+    float largest[QUERIES], total[QUERIES];
+} Block;
+
+/* One row of scores to weights against the largest score so far; what was summed before is scaled to the new one. */
+static inline void weigh(Block *block, long row, long keys, long valid, long dim, int is_first) {
+    float *scores = block->scores + row * KEYS;
+    __m512 high = _mm512_set1_ps(-__builtin_inff());
+    for (long i = valid; i < keys; i++) scores[i] = -__builtin_inff(); /* there is no such token */
+    for (long i = 0; i < keys; i += 16) high = _mm512_max_ps(_mm512_load_ps(scores + i), high);
+    float largest = _mm512_reduce_max_ps(high);
+    if (!is_first && block->largest[row] > largest) largest = block->largest[row];
+    __m512 top = _mm512_set1_ps(largest), total = _mm512_setzero_ps();
+    for (long i = 0; i < keys; i += 16) {
+        __m512 weight = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + i), top));
+        total = _mm512_add_ps(total, weight);
+        _mm256_store_si256((__m256i *)(block->weights + row * KEYS + i), (__m256i)_mm512_cvtneps_pbh(weight));
+    }
+    float sum = _mm512_reduce_add_ps(total);
+    if (!is_first && block->largest[row] != largest) {
+        float factor = _mm512_cvtss_f32(exp2_of(_mm512_set1_ps(block->largest[row] - largest)));
+        for (long i = 0; i < dim; i++) block->sums[row * WIDEST_HEAD + i] *= factor;
+        block->total[row] *= factor;
+    }
+    block->total[row] = is_first ? sum : block->total[row] + sum;
+    block->largest[row] = largest;
+}
+
+int bildwerk_multiplies_bfloat16(void) { return 1; }
+
+/* out: rows of `out_stride`, one a token; head h writes the columns from h * dim on. The queries' factor has log2(e) in
+   it. */
+void bildwerk_attend(
+    const bf16 *queries, const bf16 *keys, const bf16 *values, long heads, long tokens, long dim, long query_room,
+    long padded, bf16 *out, long out_stride) {
+    long blocks = (tokens + QUERIES - 1) / QUERIES;
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (long h = 0; h < heads; h++)
+        for (long q = 0; q < blocks; q++) {
+            Block block;
+            long first = q * QUERIES, rows = tokens - first < QUERIES ? tokens - first : QUERIES;
+            const bf16 *query = queries + (h * query_room + first) * dim;
+            for (long k = 0; k < tokens; k += KEYS) {
+                long valid = tokens - k < KEYS ? tokens - k : KEYS;
+                long width = (valid + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
+                for (long n = 0; n < width; n += TILE_COLUMNS)
+                    for (long r = 0; r < rows; r += TILE_ROWS)
+                        tile(query + r * dim, dim, keys + (h * padded + k + n) * dim, 16 * dim, 32, dim / 2,
+                             block.scores + r * KEYS + n, KEYS, 0);
+                for (long r = 0; r < rows; r++) weigh(&block, r, width, valid, dim, k == 0);
+                for (long n = 0; n < dim; n += TILE_COLUMNS)
+                    for (long r = 0; r < rows; r += TILE_ROWS)
+                        tile(block.weights + r * KEYS, KEYS, values + (h * dim + n) * padded + k * TILE_COLUMNS, 32,
+                             2 * TILE_COLUMNS, width / 2, block.sums + r * WIDEST_HEAD + n, WIDEST_HEAD, k != 0);
+            }
+            for (long r = 0; r < rows; r++) {
+                float factor = 1.0f / block.total[r];
+                bf16 *to = out + (first + r) * out_stride + h * dim;
+                for (long i = 0; i < dim; i++) to[i] = narrow(block.sums[r * WIDEST_HEAD + i] * factor);
+            }
+        }
+}
+#else
+int bildwerk_multiplies_bfloat16(void) { return 0; }
+#endif

@@ -1,0 +1,55 @@
+"""All that makes the networks fast on a CPU, applied from outside.
+
+What the processor lacks is made up for: bfloat16 is multiplied in float32 then, and without the kernels the blocks run
+as they are written. int8 has no such detour: it raises.
+"""
+
+from torch import nn
+
+from bildwerk.engine import attention_backend, decoder_attention, single_buffer
+from bildwerk.engine.cpu import blocks, decoder
+from bildwerk.engine.cpu.allocation import keep_freed_memory
+from bildwerk.engine.cpu.features import CpuFeatures
+from bildwerk.engine.cpu.linears import Bfloat16Linear, Int8Linear, PackedLinear, WidenedLinear
+from bildwerk.engine.networks import Networks
+from bildwerk.engine.precision import Precision, token_linears
+from bildwerk.engine.request import EngineError
+from bildwerk.flux.attention import Attend
+
+
+def packed_layer(precision: Precision, features: CpuFeatures) -> type[PackedLinear]:
+    """The form of the layers that see every token. Raises `EngineError` for a precision that this processor lacks."""
+    if precision is Precision.INT8 and features.multiplies_int8:
+        return Int8Linear
+    if precision is Precision.BF16:
+        return Bfloat16Linear if features.multiplies_bfloat16 else WidenedLinear
+    lacks = "products of 8-bit integers (AVX512_VNNI or AMX)" if precision is Precision.INT8 else "products of float8"
+    raise EngineError(f"precision {precision} cannot be had on this CPU, which has no {lacks}; bf16 can")
+
+
+def accelerate(
+    networks: Networks, precision: Precision, features: CpuFeatures, attend: Attend, attend_in_decoder: Attend
+) -> None:
+    """Networks in bfloat16. `attend` is for blocks that the kernels do not know. Raises `EngineError`."""
+    transformer, autoencoder, kernels = networks.transformer, networks.autoencoder, features.kernels
+    packed = packed_layer(precision, features)
+    keep_freed_memory()
+    for owner, name, linear in list(token_linears(transformer)):
+        setattr(owner, name, packed(linear))  # one by one: no second copy of the model is ever held
+    if features.multiplies_bfloat16:
+        _pack_all(networks.t5)
+    attention_backend.use(attend, transformer)
+    single_buffer.use(transformer)
+    if kernels is not None and blocks.suits(transformer.params):
+        blocks.use(packed, transformer, kernels)
+    if kernels is not None and decoder.suits(autoencoder.params):
+        decoder.use(attend_in_decoder, autoencoder, kernels)
+    else:
+        decoder_attention.use(attend_in_decoder, autoencoder)
+
+
+def _pack_all(network: nn.Module) -> None:
+    for owner in network.modules():
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(owner, name, Bfloat16Linear(layer))

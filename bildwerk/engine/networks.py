@@ -1,0 +1,19 @@
+"""The four networks of one model, wherever they are held."""
+
+from typing import Protocol
+
+from bildwerk.flux.autoencoder import Autoencoder
+from bildwerk.flux.clip import ClipTextEncoder
+from bildwerk.flux.t5 import T5Encoder
+from bildwerk.flux.transformer import Flux
+
+
+class Networks(Protocol):
+    @property
+    def transformer(self) -> Flux: ...
+    @property
+    def t5(self) -> T5Encoder: ...
+    @property
+    def clip(self) -> ClipTextEncoder: ...
+    @property
+    def autoencoder(self) -> Autoencoder: ...
