@@ -14,9 +14,11 @@ from bench.cpu.workers.step import Task, prepared
 from bench.gpu.networks import Networks
 from bench.gpu.painter import STEPS
 from bildwerk.engine.compile import Bucket
+from bildwerk.engine.cpu import blocks
+from bildwerk.engine.cpu.kernels import Kernels
 from bildwerk.engine.fast_path import Speed, accelerate, best_speed
 from bildwerk.engine.precision import Precision
-from bildwerk.flux.attention import rotary_embedding
+from bildwerk.flux.attention import Attend, rotary_embedding
 from bildwerk.flux.sampling import position_ids
 from bildwerk.flux.transformer import Flux
 
@@ -59,13 +61,14 @@ def main() -> None:
 
 
 def _stepper(task: Task) -> Prepared:
-    networks, attention = task.material.networks_to_step(), "torch"
+    networks, facts = task.material.networks_to_step(), {"attention": "torch"}
     if task.way != EAGER:
         speed = _speed(networks, Precision(task.way), task)
         accelerate(networks, speed)
-        attention = _name(speed.attend)
+        suits = blocks.suits(networks.transformer.params)
+        facts = _facts(speed, speed.attend, suits)
     step = Stepper(networks.transformer, task.material, task.side)
-    return prepared({"attention": attention}, step, step.timed)
+    return prepared(facts, step, step.timed)
 
 
 def _decoder(task: Task) -> Prepared:
@@ -73,15 +76,33 @@ def _decoder(task: Task) -> Prepared:
     speed = _speed(networks, Precision.BF16, task)
     accelerate(networks, speed)
     latents = task.material.inputs(task.side)["latents"]
-    return prepared({"attention": _name(speed.attend_in_decoder)}, lambda: networks.autoencoder.decode(latents))
+    facts = _facts(speed, speed.attend_in_decoder, suits=False)
+    return prepared(facts, lambda: networks.autoencoder.decode(latents))
 
 
 def _speed(networks: Networks, precision: Precision, task: Task) -> Speed:
     return best_speed(networks, precision, Bucket(1, task.side, task.side), task.material.scale.shapes.text_tokens)
 
 
-def _name(attend: object) -> str:
-    return str(getattr(attend, "__name__", type(attend).__name__))
+def _facts(speed: Speed, attend: Attend, suits: bool) -> dict[str, object]:
+    """What attends, and whether our kernels could be compiled; `suits` where they attend if they are there."""
+    if speed.cpu is None:
+        return {"attention": attend.__name__}
+    if speed.cpu.kernels is None:
+        return {"attention": attend.__name__, "kernels": speed.cpu.no_kernels_because}
+    _show_to_profiler(speed.cpu.kernels)
+    return {"attention": "our kernel" if suits else attend.__name__, "kernels": "compiled"}
+
+
+def _show_to_profiler(kernels: Kernels) -> None:
+    """Torch does not see what it does not call."""
+    call = kernels._call
+
+    def named(name: str, *arguments: object, **settings: bool) -> None:
+        with torch.profiler.record_function(f"kernel {name}"):
+            call(name, *arguments, **settings)
+
+    kernels._call = named  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
