@@ -1,6 +1,6 @@
 """The goals of the CPU, each computed from the heat that measures it. Ratios are of contenders within one heat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ Measure = Callable[[Record], float | None]
 
 ABSENT: Numbers = {"status": "absent"}
 PRODUCTS = ("bf16", "bf16, packed")
+INT8_PRODUCTS = ("int8",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,11 @@ class Goal:
         return self.bound / value if self.at_most else value / self.bound
 
 
-def product_ceiling(heat: Numbers) -> float | None:
-    """Operations a second of bfloat16 products at the model's shapes, of plain or packed weights, as the heat saw."""
+def product_ceiling(heat: Numbers, kinds: Sequence[str] = PRODUCTS) -> float | None:
+    """Operations a second of the fastest of these kinds of products at the model's shapes, as the heat saw them."""
     ceilings = heat["results"].get(CEILINGS, ABSENT)
-    return max(part(ceilings, kind) for kind in PRODUCTS) if is_measured(ceilings) else None
+    rates = [part(ceilings, kind) for kind in kinds if kind in ceilings["parts"]] if is_measured(ceilings) else []
+    return max(rates, default=None)
 
 
 def _heats(record: Record, name: str) -> list[Numbers]:
@@ -73,7 +75,8 @@ def _error(name: str) -> Measure:
 
 
 def _over_plain(record: Record) -> float | None:
-    return max((errors[OURS_INT8] / errors[PLAIN_INT8] for errors in _errors(record)), default=None)
+    judged = [errors for errors in _errors(record) if OURS_INT8 in errors]
+    return max((errors[OURS_INT8] / errors[PLAIN_INT8] for errors in judged), default=None)
 
 
 def _least(name: str) -> Measure:

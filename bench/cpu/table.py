@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bench.cpu.contenders import BASE, CEILINGS
-from bench.cpu.goals import GOALS, Goal, product_ceiling
+from bench.cpu.contenders import BASE, CEILINGS, OURS_INT8
+from bench.cpu.goals import GOALS, INT8_PRODUCTS, Goal, product_ceiling
 from bench.cpu.record import Record
 from bench.cpu.result import QUIET, is_measured, others, part, seconds
 
@@ -39,9 +39,8 @@ def _title(heat: Numbers) -> str:
 
 
 def _rows(heat: Numbers) -> Iterator[Row]:
-    """Rates, and shares of the ceiling, are of the arithmetic in the model, however it is computed."""
+    """Rates are of the arithmetic in the model; their shares are of the products of the type that it is computed in."""
     measured = {name: result for name, result in heat["results"].items() if is_measured(result)}
-    ceiling = product_ceiling(heat)
     base = measured.get(BASE)
     profiles = [result["kinds"] for result in measured.values() if "kinds" in result]
     kinds = sorted({kind for profile in profiles for kind, spent in profile.items() if spent})
@@ -60,6 +59,7 @@ def _rows(heat: Numbers) -> Iterator[Row]:
     for name, result in measured.items():
         if name != CEILINGS:
             rate = heat["operations"] / seconds(result)
+            ceiling = product_ceiling(heat, INT8_PRODUCTS) if name == OURS_INT8 else product_ceiling(heat)
             yield (
                 name,
                 f"{seconds(result):.3f}",

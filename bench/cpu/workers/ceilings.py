@@ -7,6 +7,7 @@ R rows (tokens), K inputs, O outputs, H heads, L tokens, D head dim.
 import importlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ def _prepare(task: Task) -> Prepared:
     scale = task.material.scale
     tokens = scale.image_tokens(task.side) + scale.shapes.text_tokens
     products = {shape: _product(*shape) for shape in _shapes(scale, tokens)}
+    kinds = [kind for kind in KINDS if all(kind in runs for runs in products.values())]
     attentions = _attentions(scale, tokens)
     source = torch.ones(scale.copied_bytes, dtype=torch.uint8)
     target = torch.zeros_like(source)
@@ -39,7 +41,7 @@ def _prepare(task: Task) -> Prepared:
     def measure() -> Answer:
         rates: dict[str, float] = {}
         started = time.perf_counter()
-        for kind in KINDS:
+        for kind in kinds:
             operations = sum(2 * rows * inputs * outputs for rows, inputs, outputs in products)
             rates[kind] = operations / sum(_seconds(runs[kind]) for runs in products.values())
         for name, (operations, run) in attentions.items():
@@ -71,13 +73,25 @@ def _shapes(scale: Scale, tokens: int) -> list[tuple[int, int, int]]:
 
 
 def _product(rows: int, inputs: int, outputs: int) -> dict[str, Run]:
+    """By kind, of those that this processor can do."""
     x, weight = torch.randn(rows, inputs).bfloat16(), torch.randn(outputs, inputs).mul(inputs**-0.5).bfloat16()
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-    return {
-        "bf16": lambda: F.linear(x, weight),
-        "bf16, packed": lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], ""),
-        "int8": _int8_product(x, weight),
-    }
+    kinds = {"bf16": _plain_product, "bf16, packed": _packed_product, "int8": _int8_product}
+    found: dict[str, Run] = {}
+    for kind, make in kinds.items():
+        with suppress(RuntimeError):  # what the processor lacks, oneDNN refuses
+            run = make(x, weight)
+            run()
+            found[kind] = run
+    return found
+
+
+def _plain_product(x: Tensor, weight: Tensor) -> Run:
+    return lambda: F.linear(x, weight)
+
+
+def _packed_product(x: Tensor, weight: Tensor) -> Run:
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, len(x))
+    return lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
 
 
 def _int8_product(x: Tensor, weight: Tensor) -> Run:

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor
 
-from bench.cpu.conversation import Answer, Prepared, converse
+from bench.cpu.conversation import AbsentError, Answer, Prepared, converse
 from bench.cpu.material import TIME, Material
 from bench.cpu.workers.step import Task, prepared
 from bench.gpu.networks import Networks
@@ -18,6 +18,7 @@ from bildwerk.engine.cpu import blocks
 from bildwerk.engine.cpu.kernels import Kernels
 from bildwerk.engine.fast_path import Speed, accelerate, best_speed
 from bildwerk.engine.precision import Precision
+from bildwerk.engine.request import EngineError
 from bildwerk.flux.attention import Attend, rotary_embedding
 from bildwerk.flux.sampling import position_ids
 from bildwerk.flux.transformer import Flux
@@ -57,7 +58,15 @@ class Stepper:
 def main() -> None:
     task = Task.of_command_line()
     with torch.inference_mode():
-        converse(lambda: _decoder(task) if task.way == "decoder" else _stepper(task))
+        converse(lambda: _prepare(task))
+
+
+def _prepare(task: Task) -> Prepared:
+    """Raises `AbsentError` for a precision that this processor lacks."""
+    try:
+        return _decoder(task) if task.way == "decoder" else _stepper(task)
+    except EngineError as error:
+        raise AbsentError(str(error)) from error
 
 
 def _stepper(task: Task) -> Prepared:
