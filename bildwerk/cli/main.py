@@ -22,6 +22,7 @@ COMMANDS = {
     "models": ("bildwerk.cli.commands.models:models", "The models that can be asked for."),
     "loras": ("bildwerk.cli.commands.loras:loras", "The LoRAs that requests may name: add, list and remove them."),
     "doctor": ("bildwerk.cli.commands.doctor:doctor", "Can this machine make pictures, and if not, why not?"),
+    "bench": ("bildwerk.cli.commands.bench:bench", "How fast does this machine make pictures?"),
     "serve": ("bildwerk.cli.commands.serve:serve", "Serve pictures behind the API, until a signal."),
     "keys": ("bildwerk.cli.commands.keys:keys", "API keys: make, list and revoke them."),
     "accounts": ("bildwerk.cli.commands.accounts:accounts", "Accounts: make, list, show and top them up."),
