@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bildwerk.cli.commands.generate import load_engine
+from bildwerk.cli.commands.generate import Arithmetic, load_engine
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.machine import package_version, read_machine
 from bildwerk.cli.order import Order, Wishes, take_order
@@ -41,6 +41,7 @@ def bench(
     seconds: float = DEFAULT_SECONDS,
     device: str | None = None,
     dtype: str | None = None,
+    precision: str | None = None,
     json: bool | None = None,
 ) -> None:
     """Measure how fast this machine makes pictures, warm, and what it could do at most. No picture is kept.
@@ -59,6 +60,8 @@ def bench(
         Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
     dtype
         What to compute in: float32, bfloat16. Default: the model's own.
+    precision
+        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype.
     json
         Print a JSON object. Default: only where standard output is not a terminal.
     """
@@ -66,7 +69,7 @@ def bench(
         raise CommandError(f"{seconds:g} seconds are outside 0 to {MOST_SECONDS:g}")
     order = take_order(Wishes(PROMPT, Path(tempfile.gettempdir(), "bench.png"), size, steps, SEED, model=model))
     try:
-        speed = measured(order, seconds, device, dtype)
+        speed = measured(order, seconds, Arithmetic(device, dtype, precision))
     except EngineError as error:
         raise CommandError(str(error)) from error
     if wants_json(json, sys.stdout):
@@ -76,13 +79,13 @@ def bench(
             write_line(line)
 
 
-def measured(order: Order, seconds: float, device: str | None, dtype: str | None) -> Speed:
+def measured(order: Order, seconds: float, arithmetic: Arithmetic) -> Speed:
     """Raises `EngineError`, as loading and generating do."""
     with closing(ProgressBar(sys.stderr)) as bar:
         report = TextReport(bar)
         report.warn(order.warnings)
         started = time.perf_counter()
-        engine: Any = load_engine(order.spec, device, dtype, report)
+        engine: Any = load_engine(order.spec, arithmetic, report)
         loaded = time.perf_counter() - started
         found = measure(engine, order.request, seconds, lambda done: bar.show("pictures", done, max(done, 3)))
     from bildwerk.engine.product_rate import describe, product_rates

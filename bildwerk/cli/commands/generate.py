@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def generate(
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
         try:
-            engine = load_engine(order.spec, device, dtype, precision, report)
+            engine = load_engine(order.spec, Arithmetic(device, dtype, precision), report)
             for batch in order.batches():
                 make_pictures(engine, batch, order, report)
         except EngineError as error:
@@ -85,14 +86,21 @@ def generate(
         report.end(order.request.num_images, time.perf_counter() - started)
 
 
-def load_engine(
-    spec: EngineSpec, device: str | None, dtype: str | None, precision: str | None, report: Report
-) -> Engine:
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Where to compute and in what, as people name it; None leaves it to the engine."""
+
+    device: str | None = None
+    dtype: str | None = None
+    precision: str | None = None
+
+
+def load_engine(spec: EngineSpec, arithmetic: Arithmetic, report: Report) -> Engine:
     report.progress(Progress("load", 0, 1))
     os.environ.update(ENGINE_ENVIRONMENT | os.environ)
     with needed_for("making pictures here"):
         from bildwerk.engine.engine import FluxEngine
-    engine = FluxEngine.load(spec, device, dtype, precision)
+    engine = FluxEngine.load(spec, arithmetic.device, arithmetic.dtype, arithmetic.precision)
     report.progress(Progress("load", 1, 1))
     return engine
 
