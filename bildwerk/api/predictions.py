@@ -56,10 +56,9 @@ async def accept(context: Context, submission: Submission) -> str:
     """Write it down and wake a worker; the id of the prediction that it becomes."""
     require_free_disk(context)
     limits = queue_limits(context)
-    submitted = await context.database.write(
-        lambda connection: lifecycle.submit(connection, context.now(), submission, limits)
-    )
-    context.workers.wake()
+    writing = context.database.write(lambda connection: lifecycle.submit(connection, context.now(), submission, limits))
+    context.workers.wake()  # already now: an idle worker's claim then stands next in the writer's queue and joins it
+    submitted = await writing
     return submitted.prediction_id
 
 

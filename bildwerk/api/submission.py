@@ -44,7 +44,7 @@ async def find_earlier(request: Request, body: Mapping[str, Any]) -> str | None:
         return None
     if wanted is None:
         return None
-    return await context.database.read(lambda connection: idempotency.find(connection, caller.account_id, wanted))
+    return await context.database.look_up(lambda connection: idempotency.find(connection, caller.account_id, wanted))
 
 
 def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_replay: bool = False) -> Order:
