@@ -103,16 +103,17 @@ def post(connection: Connection, now: int, transfer: Transfer) -> None:
         "created_at": now,
     }
     connection.execute(NEW_TRANSFER, values)
-    for ledger_account_id, amount in transfer.legs:
-        if amount:
-            post_leg(connection, transfer.id, ledger_account_id, amount)
+    legs = [(ledger_account_id, amount) for ledger_account_id, amount in transfer.legs if amount]
+    if not legs:
+        return
+    connection.execute(NEW_ENTRY, [entry_values(transfer.id, *leg) for leg in legs])
+    for ledger_account_id, amount in legs:
+        if ledger_account_id not in (FUNDING_ID, REVENUE_ID):
+            move_balance(connection, ledger_account_id, amount)
 
 
-def post_leg(connection: Connection, transfer_id: str, ledger_account_id: str, amount: int) -> None:
-    values = {"transfer_id": transfer_id, "ledger_account_id": ledger_account_id, "amount": amount}
-    connection.execute(NEW_ENTRY, values)
-    if ledger_account_id not in (FUNDING_ID, REVENUE_ID):
-        move_balance(connection, ledger_account_id, amount)
+def entry_values(transfer_id: str, ledger_account_id: str, amount: int) -> dict[str, str | int]:
+    return {"transfer_id": transfer_id, "ledger_account_id": ledger_account_id, "amount": amount}
 
 
 def move_balance(connection: Connection, ledger_account_id: str, amount: int) -> None:
