@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from bildwerk.domain.prediction import Claim
 from bildwerk.jobs import lifecycle
@@ -18,7 +18,7 @@ CLAIMABLE = and_(
     table.c.not_before <= bindparam("now"),
     table.c.model.in_(bindparam("models", expanding=True)),
 )
-WAITING_ACCOUNTS = select(table.c.account_id).where(CLAIMABLE).distinct()
+WAITING = select(table.c.account_id, func.count().label("waiting")).where(CLAIMABLE).group_by(table.c.account_id)
 OLDEST = (
     select(table)
     .where(CLAIMABLE, table.c.account_id == bindparam("account_id"))
@@ -52,6 +52,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """A batch, and how many predictions could have been claimed beside it."""
+
+    jobs: list[Job]
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What the owner of claims must know: which of them are lost, and which are no longer wanted."""
 
@@ -69,20 +77,23 @@ class Room:
     lease_ms: int
 
 
-def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> list[Job]:
+def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> Claimed:
     """queued -> running for the account whose turn it is, and for whatever may share a batch with its oldest job."""
-    waiting = waiting_accounts(connection, now, room.models)
+    waiting = count_waiting(connection, now, room.models)
     if not waiting:
-        return []
-    head = oldest(connection, now, room.models, share.choose(waiting))
-    rows = [head, *mates(connection, now, head, room.max_images)]
+        return Claimed([], 0)
+    head, count = oldest(connection, now, room.models, share.choose(waiting)), sum(waiting.values())
+    rows = [head] if count == 1 else [head, *mates(connection, now, head, room.max_images)]
     for row in rows:
         share.charge(row.account_id, row.images)
-    return [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
+    jobs = [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
+    return Claimed(jobs, count - len(jobs))
 
 
-def waiting_accounts(connection: Connection, now: int, models: Collection[str]) -> list[str]:
-    return list(connection.execute(WAITING_ACCOUNTS, {"now": now, "models": sorted(models)}).scalars())
+def count_waiting(connection: Connection, now: int, models: Collection[str]) -> dict[str, int]:
+    """How many could be claimed, by account."""
+    rows = connection.execute(WAITING, {"now": now, "models": sorted(models)})
+    return {row.account_id: row.waiting for row in rows}
 
 
 def oldest(connection: Connection, now: int, models: Collection[str], account_id: str) -> Row[Any]:

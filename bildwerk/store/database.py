@@ -12,8 +12,9 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ from bildwerk.domain.errors import StorageUnavailable
 
 T = TypeVar("T")
 MAX_GROUP = 64
+JOIN_SECONDS = 0.00005
+"""How long a group is kept open for what is about to arrive: long enough for another thread to take its turn."""
 READERS = 4
 BUSY_TIMEOUT_MS = 5_000
 DURABLE = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -35,10 +38,17 @@ FIRST_SAFE_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that two connections reset at once (3.7.0 to 3.51.2); one writer avoids it."""
 
 
+Outcome = tuple[Any, Exception | None]
+"""What a function returned, or what it raised."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """`waiter` belongs to `loop`, or, where that is None, to a thread."""
+
     run: Callable[[Connection], Any]
-    outcome: "Future[Any]"
+    waiter: "asyncio.Future[Any] | Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
 
 
 class Database:
@@ -61,7 +71,10 @@ class Database:
 
         It has its place in the queue when this returns, before the result is awaited.
         """
-        return asyncio.wrap_future(self._enqueue(run))
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(run, waiter, loop))
+        return waiter
 
     async def read(self, run: Callable[[Connection], T]) -> T:
         """The result of `run(connection)` on one consistent snapshot."""
@@ -79,7 +92,9 @@ class Database:
 
     def write_blocking(self, run: Callable[[Connection], T]) -> T:
         """`write` for code without an event loop."""
-        return self._enqueue(run).result()
+        waiter: Future[T] = Future()
+        self._jobs.put(_Job(run, waiter, None))
+        return waiter.result()
 
     def read_blocking(self, run: Callable[[Connection], T]) -> T:
         try:
@@ -98,48 +113,61 @@ class Database:
         self._reading.dispose()
         self._writing.dispose()
 
-    def _enqueue(self, run: Callable[[Connection], T]) -> "Future[T]":
-        job = _Job(run, Future())
-        self._jobs.put(job)
-        return job.outcome
-
     def _write_groups(self) -> None:
-        while not self._is_over and (first := self._jobs.get()) is not None:
-            self._commit(first)
+        with self._writing.connect() as connection:
+            while not self._is_over and (first := self._jobs.get()) is not None:
+                self._commit(connection, first)
 
-    def _commit(self, first: _Job) -> None:
+    def _commit(self, connection: Connection, first: _Job) -> None:
         """One group in one transaction, and then its outcomes."""
         group: list[_Job] = []
         try:
-            with self._writing.begin() as connection:
-                answers = [in_savepoint(connection, job.run) for job in self._join(first, group)]
+            with connection.begin():
+                outcomes = [in_savepoint(connection, job.run) for job in self._join(first, group)]
         except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
-            answers = [(None, as_storage_error(error))] * len(group)
-        for job, (result, failure) in zip(group, answers, strict=True):
-            if failure is None:
-                job.outcome.set_result(result)
-            else:
-                job.outcome.set_exception(failure)
+            outcomes = [(None, as_storage_error(error))] * len(group)
+        deliver(group, outcomes)
 
     def _join(self, first: _Job, group: list[_Job]) -> Iterator[_Job]:
         """`first`, then whatever has arrived by the time the one before it has run; each is in `group` when it runs."""
         job: _Job | None = first
         while job is not None:
-            if job.outcome.set_running_or_notify_cancel():
+            if not job.waiter.cancelled():
                 group.append(job)
                 yield job
             job = self._next_waiting() if len(group) < MAX_GROUP else None
 
     def _next_waiting(self) -> _Job | None:
         try:
-            job = self._jobs.get_nowait()
+            job = self._jobs.get(timeout=JOIN_SECONDS)
         except queue.Empty:
             return None
         self._is_over = job is None
         return job
 
 
-def in_savepoint(connection: Connection, run: Callable[[Connection], T]) -> tuple[T | None, Exception | None]:
+def deliver(group: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    """To each its outcome; a loop is woken once and gets all of its own together."""
+    for loop in {job.loop for job in group}:
+        of_loop = [(job.waiter, outcome) for job, outcome in zip(group, outcomes, strict=True) if job.loop is loop]
+        if loop is None:
+            settle(of_loop)
+        else:
+            with suppress(RuntimeError):  # it is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, of_loop)
+
+
+def settle(outcomes: "list[tuple[asyncio.Future[Any] | Future[Any], Outcome]]") -> None:
+    for waiter, (result, failure) in outcomes:
+        if waiter.cancelled():
+            continue
+        if failure is None:
+            waiter.set_result(result)
+        else:
+            waiter.set_exception(failure)
+
+
+def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
     """What `run` returned, or what it raised after its own writes were undone.
 
     A failure of the database itself (disk full, I/O error) is raised on: SQLite may have dropped the transaction.
