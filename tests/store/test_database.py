@@ -138,6 +138,42 @@ def test_a_database_that_cannot_be_written_says_so_and_recovers(database: Databa
     assert database.read_blocking(numbers) == [1]
 
 
+def test_a_transaction_that_cannot_begin_is_refused(database: Database):
+    database.write_blocking(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=0"))
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable):
+        database.write_blocking(lambda connection: add(connection, 1))
+    other.execute("ROLLBACK")
+    other.close()
+    database.write_blocking(lambda connection: add(connection, 2))
+    assert database.read_blocking(numbers) == [2]
+
+
+def test_a_reader_sees_one_snapshot(database: Database):
+    def read_twice(connection: Connection) -> list[list[int]]:
+        before = numbers(connection)
+        database.write_blocking(lambda writer: add(writer, 1))
+        return [before, numbers(connection)]
+
+    assert database.read_blocking(read_twice) == [[], []]
+
+
+def test_what_nobody_wants_any_more_is_not_written(database: Database):
+    release = threading.Event()
+
+    async def write_and_leave() -> None:
+        blocked = database.write(lambda connection: release.wait(10) and None)
+        unwanted = asyncio.ensure_future(database.write(lambda connection: add(connection, 1)))
+        wanted = database.write(lambda connection: add(connection, 2))
+        unwanted.cancel()
+        release.set()
+        await asyncio.gather(blocked, wanted)
+
+    asyncio.run(write_and_leave())
+    assert database.read_blocking(numbers) == [2]
+
+
 def test_readers_cannot_write(database: Database):
     with pytest.raises(StorageUnavailable):
         database.read_blocking(lambda connection: add(connection, 1))
