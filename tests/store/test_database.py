@@ -11,7 +11,8 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bildwerk.domain.errors import InsufficientBalance, StorageUnavailable
-from bildwerk.store.database import MAX_GROUP, Database
+from bildwerk.store.database import Database
+from bildwerk.store.writer import MAX_GROUP
 
 
 @pytest.fixture
