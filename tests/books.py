@@ -75,7 +75,7 @@ class Books:
 
     def claim(self, worker: str = "w", max_images: int = 1) -> list[Job]:
         room = Room(worker, frozenset({MODEL}), max_images, LEASE_MS)
-        return self.do(queue.claim_batch, self.now, room, self.share)
+        return self.do(queue.claim_batch, self.now, room, self.share).jobs
 
     def claim_one(self, worker: str = "w") -> Job:
         (job,) = self.claim(worker)

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 NO_STORE = {"Cache-Control": "private, no-store"}
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def answer(content: Any, headers: dict[str, str] | None = None) -> Response:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    text = ENCODER.encode(content).encode()
     return Response(text, media_type="application/json", headers={**NO_STORE, **(headers or {})})
 
 

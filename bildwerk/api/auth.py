@@ -61,7 +61,7 @@ class KeyRing:
         cached = self._cache.get(secret_hash)
         if cached is not None and time.monotonic() < cached[0]:
             return cached[1]
-        key = await self._database.read(lambda connection: accounts.find_key(connection, secret_hash))
+        key = await self._database.look_up(lambda connection: accounts.find_key(connection, secret_hash))
         self._cache[secret_hash] = (time.monotonic() + self._cache_seconds, key)
         self._cache.move_to_end(secret_hash)
         if len(self._cache) > CACHE_SIZE:

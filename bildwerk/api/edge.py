@@ -4,11 +4,10 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +21,13 @@ PROMPT_SECONDS = 0.05
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""What every answer has unless it says otherwise."""
 
 
 class Edge:
@@ -49,10 +55,10 @@ class Edge:
             exchange.log()
 
     def _check(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        if "content-length" in headers and "transfer-encoding" in headers:
+        names = [name for name, _ in scope["headers"]]
+        if b"content-length" in names and b"transfer-encoding" in names:
             raise InvalidHeader("Content-Length and Transfer-Encoding exclude each other")
-        hosts = headers.getlist("host")
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if match is None or match[1].lower() not in self._hosts:
             raise BadHost()
@@ -67,15 +73,15 @@ class Exchange:
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         self.status: int | None = None
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._is_unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        self._is_coming = "expect" not in headers  # else the client waits to be asked for the body
+        self._is_unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+        self._is_coming = b"expect" not in headers  # else the client waits to be asked for the body
         self._started = time.monotonic()
         scope.setdefault("state", {})["request_id"] = self.request_id
 
@@ -89,13 +95,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             await self._drain(PROMPT_SECONDS)
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            headers.setdefault("X-Content-Type-Options", "nosniff")
-            headers.setdefault("Referrer-Policy", "no-referrer")
-            headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-            if self._is_unread:
-                headers["Connection"] = "close"
+            message = {**message, "headers": self._headers(message["headers"])}
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if is_last and self._is_unread:
             await self._send({**message, "more_body": True})
@@ -103,7 +103,17 @@ class Exchange:
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
+    def _headers(self, given: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        names = {name for name, _ in given}
+        added = [(b"x-request-id", self.request_id.encode())]
+        added += [pair for pair in SAFE_HEADERS if pair[0] not in names]
+        if self._is_unread:
+            added.append((b"connection", b"close"))
+        return [*given, *added]
+
     async def _drain(self, seconds: float) -> None:
+        if not self._is_unread:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._is_unread and self._is_coming:

@@ -42,7 +42,7 @@ async def disposition(context: Context, key: str) -> dict[str, str]:
     """Our pictures are shown; what customers sent is only ever saved, under the name that they gave it."""
     if not key.startswith("uploads/"):
         return {"Content-Disposition": content_disposition("inline", key.rpartition("/")[2])}
-    upload = await context.database.read(lambda connection: uploads.find_by_key(connection, key))
+    upload = await context.database.look_up(lambda connection: uploads.find_by_key(connection, key))
     if upload is None:
         raise FileGone()
     return {"Content-Disposition": content_disposition("attachment", upload.file_name)}

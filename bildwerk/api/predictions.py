@@ -11,7 +11,7 @@ from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.free_disk import require_free_disk
 from bildwerk.api.outputs import output_texts
 from bildwerk.api.query import PREDICTION_ID, WAIT, read_history_filter, read_query
-from bildwerk.api.submission import Order, find_earlier, read_order
+from bildwerk.api.submission import Order, find_earlier, read_idempotency, read_order
 from bildwerk.api.waiting import read_when_ended
 from bildwerk.domain.catalog import find_model
 from bildwerk.domain.errors import ModelNotFound
@@ -43,8 +43,9 @@ async def submit(request: Request, kind: str) -> Response:
     """Accept a prediction, durably and paid for, before saying so."""
     context, caller = context_of(request), caller_of(request)
     body = await read_json_object(request, context.settings.timing.body)
-    earlier = await find_earlier(request, body)
-    order = read_order(request, body, kind, is_replay=earlier is not None)
+    key = read_idempotency(request.headers, body)
+    earlier = await find_earlier(context, caller.account_id, key)
+    order = read_order(request, body, kind, key, is_replay=earlier is not None)
     prediction_id = earlier or await accept(context, order.submission)
     prediction = await read_when_ended(context, caller.account_id, prediction_id, order.wait_seconds)
     seen = prediction if order.wait_seconds else prediction.as_submitted
@@ -55,10 +56,10 @@ async def accept(context: Context, submission: Submission) -> str:
     """Write it down and wake a worker; the id of the prediction that it becomes."""
     require_free_disk(context)
     limits = queue_limits(context)
-    submitted = await context.database.write(
-        lambda connection: lifecycle.submit(connection, context.now(), submission, limits)
-    )
-    context.workers.wake()
+    writing = context.database.write(lambda connection: lifecycle.submit(connection, context.now(), submission, limits))
+    context.workers.wake()  # already now: an idle worker's claim then stands next in the writer's queue and joins it
+    submitted = await writing
+    await asyncio.sleep(0)  # the claim has come with the same COMMIT: its worker goes first
     return submitted.prediction_id
 
 

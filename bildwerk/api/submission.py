@@ -14,13 +14,12 @@ from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.kept_body import kept_body
 from bildwerk.api.loras import chosen_loras
 from bildwerk.domain.catalog import ModelSpec, find_model
-from bildwerk.domain.errors import InvalidHeader, InvalidParameter, ModelNotFound, ModelUnavailable
+from bildwerk.domain.errors import InvalidParameter, ModelNotFound, ModelUnavailable
 from bildwerk.domain.pricing import price
 from bildwerk.engine.request import MAX_SEED, GenerateRequest, LoraChoice
 from bildwerk.jobs import idempotency
 from bildwerk.jobs.engine_request import as_input, batch_key_text
 from bildwerk.jobs.submission import IdempotencyKey, Submission, new_prediction_id
-from bildwerk.schemas.image_parameters import image_parameters
 from bildwerk.schemas.inputs import ImageInput, known_names, merged, model_name, read_image_input
 
 
@@ -33,22 +32,19 @@ class Order:
     preference_applied: str | None
 
 
-async def find_earlier(request: Request, body: Mapping[str, Any]) -> str | None:
+async def find_earlier(context: Context, account_id: str, wanted: IdempotencyKey | None) -> str | None:
     """The prediction that the same request has already made: its answer needs neither a worker nor a free disk.
 
-    Raises `IdempotencyMismatch`. A malformed key finds nothing here; `read_order` refuses it in its turn.
+    Raises `IdempotencyMismatch`.
     """
-    context, caller = context_of(request), caller_of(request)
-    try:
-        wanted = read_idempotency(request.headers, body)
-    except InvalidHeader:
-        return None
     if wanted is None:
         return None
-    return await context.database.read(lambda connection: idempotency.find(connection, caller.account_id, wanted))
+    return await context.database.look_up(lambda connection: idempotency.find(connection, account_id, wanted))
 
 
-def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_replay: bool = False) -> Order:
+def read_order(
+    request: Request, body: Mapping[str, Any], kind: str, key: IdempotencyKey | None, *, is_replay: bool = False
+) -> Order:
     """Raises what `InvalidRequest` has, `ModelNotFound` or, unless it is a replay, `ModelUnavailable`."""
     context, caller, headers = context_of(request), caller_of(request), request.headers
     flat = merged(body)
@@ -64,7 +60,7 @@ def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_repla
         api_key_id=caller.key.id,
         model=spec.id,
         input=as_input(asked),
-        request_body=kept_body(body, known_names(image_parameters(spec))),
+        request_body=kept_body(body, known_names(spec)),
         batch_key=batch_key_text(spec.id, asked),
         images=asked.num_images,
         price=price(spec.price_per_image, asked.num_images),
@@ -74,7 +70,7 @@ def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_repla
         cancel_at=cancel_at(context, headers),
         webhook_url=wanted.webhook_url,
         warnings=(*warnings, *house_warnings(context, spec, wanted)),
-        idempotency=read_idempotency(headers, body),
+        idempotency=key,
         request_id=request.state.request_id,
     )
     wait = context.settings.timing.sync_wait if wanted.enable_sync_mode else float(preferred or 0)
@@ -134,6 +130,7 @@ def house_warnings(context: Context, spec: ModelSpec, wanted: ImageInput) -> lis
 
 
 def read_idempotency(headers: Headers, body: Mapping[str, Any]) -> IdempotencyKey | None:
+    """The caller's own name for the request. Raises `InvalidHeader`."""
     key = request_headers.idempotency_key(headers)
     if key is None:
         return None

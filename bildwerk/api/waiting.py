@@ -30,7 +30,7 @@ async def read_when_ended(context: Context, account_id: str, prediction_id: str,
 async def read(context: Context, account_id: str, prediction_id: str) -> Prediction:
     if not 0 < len(prediction_id) <= MAX_ID_CHARACTERS or not prediction_id.isascii():
         raise PredictionNotFound()
-    found = await context.database.read(
+    found = await context.database.look_up(
         lambda connection: predictions.find_of_account(connection, account_id, prediction_id)
     )
     if found is None:

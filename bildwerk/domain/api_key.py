@@ -4,7 +4,6 @@ A key is `bw_live_`, 32 random base62 characters (190 bits) and a CRC32 of all t
 finds it by its pattern and a mistyped or invented one is refused without a look-up. Only the keyed hash is ever stored.
 """
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -68,7 +67,7 @@ def is_well_formed(key: str) -> bool:
 
 def keyed_hash(pepper: bytes, key: str) -> str:
     """HMAC-SHA256 of `key` under the installation's `pepper`, in hexadecimal: what is stored and looked up."""
-    return hmac.new(pepper, key.encode("utf-8"), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper, key.encode("utf-8"), "sha256").hex()
 
 
 def display(last4: str) -> str:

@@ -4,6 +4,7 @@ No torch here, so that the engine without torch writes the same files.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from typing import Any
@@ -36,7 +37,7 @@ def parameters_text(model: str, request: GenerateRequest, seed: int) -> str:
         "Seed": str(seed),
         "Size": f"{request.width}x{request.height}",
         "Model": model,
-        "Version": f"bildwerk {version('bildwerk')}",
+        "Version": f"bildwerk {own_version()}",
     }
     if request.guidance is not None:
         facts["CFG scale"] = f"{request.guidance:g}"
@@ -44,6 +45,12 @@ def parameters_text(model: str, request: GenerateRequest, seed: int) -> str:
         facts["Loras"] = " ".join(f"{lora.name}:{lora.scale:g}" for lora in request.active_loras)
     line = ", ".join(f"{name}: {value}" for name, value in facts.items())
     return f"{_writable(request.prompt)}\n{line}"
+
+
+@cache
+def own_version() -> str:
+    """Looked up once: it is read from a file, and takes as long as encoding a small picture."""
+    return version("bildwerk")
 
 
 def _writable(text: str) -> str:

@@ -42,7 +42,7 @@ class Dispatcher:
         self._records = records
         self._pace = pace
         self._share = FairShare()
-        self._work = asyncio.Event()
+        self._work = {replica: asyncio.Event() for replica in replicas}
         self._draining = asyncio.Event()
         self._runs: set[BatchRun] = set()
         self._claiming = 0
@@ -66,7 +66,8 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Something may be waiting. Losing this call costs one poll interval and nothing else."""
-        self._work.set()
+        for work in self._work.values():
+            work.set()
 
     async def cancel(self, prediction_id: str) -> None:
         """Tell whoever computes it; a prediction that nobody computes needs no telling."""
@@ -84,7 +85,7 @@ class Dispatcher:
 
     def stop_claiming(self) -> None:
         self._draining.set()
-        self._work.set()
+        self.wake()
 
     async def drain(self) -> None:
         """Finish what runs, within the drain time; give the rest back; end every replica."""
@@ -112,14 +113,13 @@ class Dispatcher:
             await asyncio.sleep(0.02)
 
     async def _serve(self, replica: Replica) -> None:
-        """One replica's life: wait until it can work, claim, run; again."""
+        """One replica's life: wait until it can work and there may be work, claim, run; again."""
         while not self._draining.is_set():
             await replica.wait_until_ready()
             try:
                 if jobs := await self._claim(replica):
                     await self._run(replica, jobs)
-                else:
-                    await self._wait_for_work()
+                await self._wait_for_work(replica)
             except StorageUnavailable as error:
                 log.error("nothing can be claimed", reason=error.message)
                 await asyncio.sleep(self._pace.after_error)
@@ -128,17 +128,22 @@ class Dispatcher:
                 await asyncio.sleep(self._pace.after_error)
 
     async def _claim(self, replica: Replica) -> list[Job]:
-        self._work.clear()
+        """A batch; where more is left than fits into it, the replica need not wait for the next."""
+        work = self._work[replica]
+        work.clear()
         if self._draining.is_set():
             return []
         room = queue.Room(replica.name, replica.models, replica.max_images, self._lease_ms)
         self._claiming += 1
         try:
-            return await self._records.database.write(
+            claimed = await self._records.database.write(
                 lambda connection: queue.claim_batch(connection, self._records.now(), room, self._share)
             )
         finally:
             self._claiming -= 1
+        if claimed.left:
+            work.set()
+        return claimed.jobs
 
     async def _run(self, replica: Replica, jobs: list[Job]) -> None:
         run = BatchRun(jobs, replica, self._records)
@@ -158,10 +163,10 @@ class Dispatcher:
         finally:
             self._runs.discard(run)
 
-    async def _wait_for_work(self) -> None:
+    async def _wait_for_work(self, replica: Replica) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pace.poll):
-                await self._work.wait()
+                await self._work[replica].wait()
 
     async def _heartbeat(self) -> None:
         claims = [claim for run in self._runs for claim in run.open_claims]

@@ -1,9 +1,12 @@
 """The log of a prediction's transitions: written with each of them, never changed."""
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bildwerk.domain.prediction import TRANSITIONS, Status
 from bildwerk.store.schema import history
+
+LAST = select(func.coalesce(func.max(history.c.seq), 0)).where(history.c.prediction_id == bindparam("of"))
+APPEND = insert(history).values(seq=LAST.scalar_subquery() + 1)
 
 
 def append(
@@ -20,17 +23,15 @@ def append(
 ) -> None:
     if (before, after) not in TRANSITIONS:
         raise AssertionError(f"{prediction_id}: there is no way from {before} to {after}")
-    last = select(func.coalesce(func.max(history.c.seq), 0)).where(history.c.prediction_id == prediction_id)
-    connection.execute(
-        insert(history).values(
-            prediction_id=prediction_id,
-            seq=last.scalar_subquery() + 1,
-            from_status=before,
-            to_status=after,
-            claim_no=claim_no,
-            attempts=attempts,
-            actor=actor,
-            detail=detail,
-            at=now,
-        )
-    )
+    values = {
+        "of": prediction_id,
+        "prediction_id": prediction_id,
+        "from_status": before,
+        "to_status": after,
+        "claim_no": claim_no,
+        "attempts": attempts,
+        "actor": actor,
+        "detail": detail,
+        "at": now,
+    }
+    connection.execute(APPEND, values)

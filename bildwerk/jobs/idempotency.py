@@ -6,13 +6,18 @@ find the key without its prediction.
 
 import hashlib
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from bildwerk.domain.errors import IdempotencyMismatch
 from bildwerk.jobs.submission import IdempotencyKey, Submission
 from bildwerk.store.schema import idempotency_keys
 
 KEPT_MS = 24 * 3_600_000
+
+EARLIER = select(idempotency_keys).where(
+    idempotency_keys.c.account_id == bindparam("account_id"), idempotency_keys.c.key == bindparam("key")
+)
+NEW_KEY = insert(idempotency_keys)
 
 
 def body_hash(canonical_body: bytes) -> str:
@@ -23,11 +28,7 @@ def find(connection: Connection, account_id: str, wanted: IdempotencyKey | None)
     """The prediction that this key made. Raises `IdempotencyMismatch` when its body was another."""
     if wanted is None:
         return None
-    row = connection.execute(
-        select(idempotency_keys).where(
-            idempotency_keys.c.account_id == account_id, idempotency_keys.c.key == wanted.key
-        )
-    ).one_or_none()
+    row = connection.execute(EARLIER, {"account_id": account_id, "key": wanted.key}).one_or_none()
     if row is None:
         return None
     if row.body_hash != wanted.body_hash:
@@ -38,15 +39,14 @@ def find(connection: Connection, account_id: str, wanted: IdempotencyKey | None)
 def remember(connection: Connection, now: int, submission: Submission) -> None:
     if submission.idempotency is None:
         return
-    connection.execute(
-        insert(idempotency_keys).values(
-            account_id=submission.account_id,
-            key=submission.idempotency.key,
-            body_hash=submission.idempotency.body_hash,
-            prediction_id=submission.prediction_id,
-            created_at=now,
-        )
-    )
+    values = {
+        "account_id": submission.account_id,
+        "key": submission.idempotency.key,
+        "body_hash": submission.idempotency.body_hash,
+        "prediction_id": submission.prediction_id,
+        "created_at": now,
+    }
+    connection.execute(NEW_KEY, values)
 
 
 def forget_old(connection: Connection, now: int) -> int:

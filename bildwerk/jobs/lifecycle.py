@@ -5,10 +5,11 @@ claim was still good; when it was not, they have written nothing.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from bildwerk.domain.errors import PredictionNotFound, QueueFull
 from bildwerk.domain.prediction import Claim, FailureCode, Output, Status
@@ -20,6 +21,14 @@ from bildwerk.store.schema import outputs
 from bildwerk.store.schema import predictions as table
 
 HOUR_MS = 3_600_000
+
+NEW_PREDICTION = insert(table)
+NEW_OUTPUT = insert(outputs)
+WAITED_TOO_LONG = (table.c.status == "queued") & (table.c.queue_ends_at <= bindparam("now"))
+NO_LONGER_WANTED = table.c.status.in_(("queued", "running")) & (table.c.cancel_at <= bindparam("now"))
+EXPIRED = select(table).where(or_(WAITED_TOO_LONG, NO_LONGER_WANTED)).with_for_update()
+RUNNING = select(table).where(table.c.status == "running").with_for_update()
+LEASE_OVER = RUNNING.where(table.c.lease_until <= bindparam("now"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,35 +72,35 @@ def submit(connection: Connection, now: int, submission: Submission, limits: Que
 
 
 def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> None:
-    if predictions.count_queued(connection, account_id) >= limits.per_account:
+    own, all_ = predictions.count_queued(connection, account_id)
+    if own >= limits.per_account:
         raise QueueFull(f"this account has {limits.per_account} predictions waiting, the most it may have")
-    if predictions.count_queued(connection) >= limits.in_all:
+    if all_ >= limits.in_all:
         raise QueueFull()
 
 
 def insert_prediction(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> None:
-    connection.execute(
-        insert(table).values(
-            id=submission.prediction_id,
-            account_id=submission.account_id,
-            api_key_id=submission.api_key_id,
-            model=submission.model,
-            status=Status.QUEUED,
-            queue_ends_at=now + limits.ttl_ms,
-            cancel_at=submission.cancel_at,
-            price=submission.price,
-            images=submission.images,
-            batch_key=submission.batch_key,
-            input=json.dumps(submission.input),
-            request_body=submission.request_body,
-            as_base64=submission.as_base64,
-            object_hours=submission.object_hours,
-            request_hours=submission.request_hours,
-            webhook_url=submission.webhook_url,
-            warnings=json.dumps(submission.warnings),
-            created_at=now,
-        )
-    )
+    values = {
+        "id": submission.prediction_id,
+        "account_id": submission.account_id,
+        "api_key_id": submission.api_key_id,
+        "model": submission.model,
+        "status": Status.QUEUED,
+        "queue_ends_at": now + limits.ttl_ms,
+        "cancel_at": submission.cancel_at,
+        "price": submission.price,
+        "images": submission.images,
+        "batch_key": submission.batch_key,
+        "input": json.dumps(submission.input),
+        "request_body": submission.request_body,
+        "as_base64": submission.as_base64,
+        "object_hours": submission.object_hours,
+        "request_hours": submission.request_hours,
+        "webhook_url": submission.webhook_url,
+        "warnings": json.dumps(submission.warnings),
+        "created_at": now,
+    }
+    connection.execute(NEW_PREDICTION, values)
 
 
 def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms: int) -> Claim:
@@ -119,7 +128,7 @@ def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> boo
     if row.cancel_requested:
         end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
         return True
-    connection.execute(insert(outputs), [output_values(row.id, picture) for picture in made.pictures])
+    connection.execute(NEW_OUTPUT, [output_values(row.id, picture) for picture in made.pictures])
     values = {
         "timings": json.dumps(made.timings),
         "engine_warnings": json.dumps(made.warnings),
@@ -176,9 +185,7 @@ def cancel(connection: Connection, now: int, account_id: str, prediction_id: str
 
 def expire(connection: Connection, now: int) -> list[str]:
     """queued or running -> expired, free, for all whose `Cancel-After` or whose time in the queue is over."""
-    waited_too_long = (table.c.status == "queued") & (table.c.queue_ends_at <= now)
-    no_longer_wanted = table.c.status.in_(("queued", "running")) & (table.c.cancel_at <= now)
-    rows = connection.execute(select(table).where(or_(waited_too_long, no_longer_wanted)).with_for_update()).all()
+    rows = connection.execute(EXPIRED, {"now": now}).all()
     for row in rows:
         end(connection, now, row, Status.EXPIRED, "dispatcher", code=FailureCode.EXPIRED)
     return [row.id for row in rows]
@@ -186,18 +193,16 @@ def expire(connection: Connection, now: int) -> list[str]:
 
 def reap(connection: Connection, now: int) -> list[str]:
     """Take back every claim whose lease is over, as if its worker had reported its own death."""
-    condition = (table.c.status == "running") & (table.c.lease_until <= now)
-    return take_back(connection, now, condition, actor="reaper")
+    return take_back(connection, now, connection.execute(LEASE_OVER, {"now": now}).all(), actor="reaper")
 
 
 def take_back_all(connection: Connection, now: int) -> list[str]:
     """Take back every claim there is: at start, when no worker of an earlier process can be alive."""
     connection.execute(update(table).where(table.c.status == "queued").values(not_before=0))
-    return take_back(connection, now, table.c.status == "running", actor="start")
+    return take_back(connection, now, connection.execute(RUNNING).all(), actor="start")
 
 
-def take_back(connection: Connection, now: int, condition: Any, actor: str) -> list[str]:
-    rows = connection.execute(select(table).where(condition).with_for_update()).all()
+def take_back(connection: Connection, now: int, rows: Sequence[Row[Any]], actor: str) -> list[str]:
     for row in rows:
         settle_failure(connection, now, row, FailureCode.WORKER_LOST, message="the worker was lost", actor=actor)
     return [row.id for row in rows]

@@ -5,13 +5,38 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from bildwerk.domain.prediction import Claim
 from bildwerk.jobs import lifecycle
 from bildwerk.jobs.fairness import FairShare
 from bildwerk.jobs.transition import fetch_claimed
 from bildwerk.store.schema import predictions as table
+
+CLAIMABLE = and_(
+    table.c.status == "queued",
+    table.c.not_before <= bindparam("now"),
+    table.c.model.in_(bindparam("models", expanding=True)),
+)
+WAITING = select(table.c.account_id, func.count().label("waiting")).where(CLAIMABLE).group_by(table.c.account_id)
+OLDEST = (
+    select(table)
+    .where(CLAIMABLE, table.c.account_id == bindparam("account_id"))
+    .order_by(table.c.created_at, table.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+MATES = (
+    select(table)
+    .where(CLAIMABLE, table.c.batch_key == bindparam("batch_key"))
+    .where(table.c.id != bindparam("head"), table.c.attempts == 0)
+    .order_by(table.c.created_at, table.c.id)
+    .limit(bindparam("room"))
+    .with_for_update(skip_locked=True)
+)
+PROLONG = (
+    update(table).where(table.c.id.in_(bindparam("held", expanding=True))).values(lease_until=bindparam("new_end"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +49,14 @@ class Job:
     input: dict[str, Any]
     images: int
     queued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A batch, and how many predictions could have been claimed beside it."""
+
+    jobs: list[Job]
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +77,27 @@ class Room:
     lease_ms: int
 
 
-def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> list[Job]:
+def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> Claimed:
     """queued -> running for the account whose turn it is, and for whatever may share a batch with its oldest job."""
-    waiting = waiting_accounts(connection, now, room.models)
+    waiting = count_waiting(connection, now, room.models)
     if not waiting:
-        return []
-    head = oldest(connection, now, room.models, share.choose(waiting))
-    rows = [head, *mates(connection, now, head, room.max_images)]
+        return Claimed([], 0)
+    head, count = oldest(connection, now, room.models, share.choose(waiting)), sum(waiting.values())
+    rows = [head] if count == 1 else [head, *mates(connection, now, head, room.max_images)]
     for row in rows:
         share.charge(row.account_id, row.images)
-    return [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
+    jobs = [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
+    return Claimed(jobs, count - len(jobs))
 
 
-def claimable(now: int, models: Collection[str]) -> Any:
-    return and_(table.c.status == "queued", table.c.not_before <= now, table.c.model.in_(sorted(models)))
-
-
-def waiting_accounts(connection: Connection, now: int, models: Collection[str]) -> list[str]:
-    return list(connection.execute(select(table.c.account_id).where(claimable(now, models)).distinct()).scalars())
+def count_waiting(connection: Connection, now: int, models: Collection[str]) -> dict[str, int]:
+    """How many could be claimed, by account."""
+    rows = connection.execute(WAITING, {"now": now, "models": sorted(models)})
+    return {row.account_id: row.waiting for row in rows}
 
 
 def oldest(connection: Connection, now: int, models: Collection[str], account_id: str) -> Row[Any]:
-    return connection.execute(
-        select(table)
-        .where(claimable(now, models), table.c.account_id == account_id)
-        .order_by(table.c.created_at, table.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one()
+    return connection.execute(OLDEST, {"now": now, "models": sorted(models), "account_id": account_id}).one()
 
 
 def mates(connection: Connection, now: int, head: Row[Any], max_images: int) -> list[Row[Any]]:
@@ -82,15 +108,8 @@ def mates(connection: Connection, now: int, head: Row[Any], max_images: int) -> 
     room = max_images - head.images
     if room <= 0 or head.attempts > 0:
         return []
-    rows = connection.execute(
-        select(table)
-        .where(claimable(now, [head.model]), table.c.batch_key == head.batch_key)
-        .where(table.c.id != head.id, table.c.attempts == 0)
-        .order_by(table.c.created_at, table.c.id)
-        .limit(room)
-        .with_for_update(skip_locked=True)
-    )
-    return fitting(rows.all(), room)
+    wanted = {"now": now, "models": [head.model], "batch_key": head.batch_key, "head": head.id, "room": room}
+    return fitting(connection.execute(MATES, wanted).all(), room)
 
 
 def fitting(rows: Sequence[Row[Any]], room: int) -> list[Row[Any]]:
@@ -112,9 +131,7 @@ def heartbeat(connection: Connection, now: int, claims: Collection[Claim], lease
     """Prolong the leases of `claims`, and say which of them are lost or no longer wanted."""
     rows = {claim: fetch_claimed(connection, claim) for claim in claims}
     held = {claim: row for claim, row in rows.items() if row is not None}
-    connection.execute(
-        update(table).where(table.c.id.in_([claim.prediction_id for claim in held])).values(lease_until=now + lease_ms)
-    )
+    connection.execute(PROLONG, {"held": [claim.prediction_id for claim in held], "new_end": now + lease_ms})
     return Heartbeat(
         lost=frozenset(claim.prediction_id for claim in claims if claim not in held),
         cancel_requested=frozenset(claim.prediction_id for claim, row in held.items() if row.cancel_requested),

@@ -5,7 +5,7 @@ Only `lifecycle` uses this; the heartbeat asks `fetch_claimed` the same question
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from bildwerk.domain.prediction import TERMINAL, Claim, FailureCode, Status
 from bildwerk.jobs import history
@@ -26,18 +26,24 @@ ERROR_TEXTS = {
 """What an owner is told. What the machinery itself said may name its insides and stays in the history."""
 
 
+CLAIMED = (
+    select(table)
+    .where(
+        table.c.id == bindparam("prediction_id"),
+        table.c.status == "running",
+        table.c.claim_no == bindparam("number"),
+        table.c.worker == bindparam("by"),
+    )
+    .with_for_update()
+)
+CHANGE = update(table).where(table.c.id == bindparam("prediction_id"))
+NEW_EVENT = insert(events)
+
+
 def fetch_claimed(connection: Connection, claimed: Claim) -> Row[Any] | None:
     """The row if the claim still holds it: running, under this number, by this worker. This is the fence."""
-    return connection.execute(
-        select(table)
-        .where(
-            table.c.id == claimed.prediction_id,
-            table.c.status == "running",
-            table.c.claim_no == claimed.claim_no,
-            table.c.worker == claimed.worker,
-        )
-        .with_for_update()
-    ).one_or_none()
+    values = {"prediction_id": claimed.prediction_id, "number": claimed.claim_no, "by": claimed.worker}
+    return connection.execute(CLAIMED, values).one_or_none()
 
 
 def settle_failure(
@@ -86,7 +92,7 @@ def end(
     )
     settle = ledger.capture if to is Status.SUCCEEDED else ledger.release
     settle(connection, now, row.account_id, prediction_id=row.id, claim_no=row.claim_no, price=row.price)
-    connection.execute(insert(events).values(id=f"evt_{row.id}", prediction_id=row.id, kind=to, created_at=now))
+    connection.execute(NEW_EVENT, {"id": f"evt_{row.id}", "prediction_id": row.id, "kind": to, "created_at": now})
 
 
 def move(
@@ -102,7 +108,7 @@ def move(
     """The row as it was read, and no other, takes the status `to`; its history says so."""
     if row.status in TERMINAL:
         raise AssertionError(f"{row.id} is {row.status}, which is the end of it")
-    connection.execute(update(table).where(table.c.id == row.id).values(status=to, **values))
+    connection.execute(CHANGE, {"prediction_id": row.id, "status": to, **values})
     history.append(
         connection,
         now,

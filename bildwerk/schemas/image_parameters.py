@@ -4,6 +4,8 @@ These rows are the one source of the validator (`inputs`), of the published sche
 form.
 """
 
+from functools import cache
+
 from bildwerk.domain.catalog import EngineNumbers, ModelSpec
 from bildwerk.schemas.loras import loras_parameter
 from bildwerk.schemas.parameter import Parameter
@@ -16,6 +18,7 @@ MAX_URL_CHARACTERS = 50_000_000
 """Of an input picture, which may be written out as a data URI."""
 
 
+@cache
 def image_parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
     """Every parameter that a request to `spec` may carry besides `model` and `input`, in the order of the form."""
     return (

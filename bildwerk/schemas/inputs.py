@@ -5,6 +5,7 @@ Nothing that was sent is silently dropped: it is honored, refused with the legal
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,15 +93,15 @@ def read_image_input(spec: ModelSpec, flat: Mapping[str, Any]) -> tuple[ImageInp
         enable_safety_checker=values["enable_safety_checker"],
         webhook_url=read_webhook_url(values["webhook_url"]),
     )
-    unknown = unknown_warnings(parameters, flat)
+    unknown = unknown_warnings(spec, flat)
     return result, (*warnings, *size_warnings, *steps_warnings, *image_warnings, *lora_warnings, *unknown)
 
 
 def read_values(parameters: Iterable[Parameter], flat: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Each parameter's value by its main name, its default where it was not given; and warnings."""
-    given = {parameter: given_values(parameter, flat) for parameter in parameters}
-    values = {parameter.name: chosen(parameter, sent) for parameter, sent in given.items()}
-    return values, [warning for parameter, sent in given.items() for warning in value_warnings(parameter, sent)]
+    given = [(parameter, given_values(parameter, flat)) for parameter in parameters]
+    values = {parameter.name: chosen(parameter, sent) for parameter, sent in given}
+    return values, [warning for parameter, sent in given for warning in value_warnings(parameter, sent)]
 
 
 def chosen(parameter: Parameter, sent: Mapping[str, Any]) -> Any:
@@ -153,17 +154,18 @@ def read_webhook_url(url: str | None) -> str | None:
     return url
 
 
-def unknown_warnings(parameters: Iterable[Parameter], flat: Mapping[str, Any]) -> list[str]:
-    known = known_names(parameters)
+def unknown_warnings(spec: ModelSpec, flat: Mapping[str, Any]) -> list[str]:
+    known = known_names(spec)
     unknown = [key for key in flat if key not in known]
     warnings = [f"{printable(key)} is not a parameter and was ignored" for key in unknown[:MAX_UNKNOWN_SHOWN]]
     rest = len(unknown) - MAX_UNKNOWN_SHOWN
     return warnings if rest <= 0 else [*warnings, f"{rest} more unknown parameters were ignored"]
 
 
-def known_names(parameters: Iterable[Parameter]) -> frozenset[str]:
+@cache
+def known_names(spec: ModelSpec) -> frozenset[str]:
     """Every name that a member of a merged body may have and count."""
-    return frozenset({"model", *IMAGE_NAMES}.union(*(parameter.names for parameter in parameters)))
+    return frozenset({"model", *IMAGE_NAMES}.union(*(parameter.names for parameter in image_parameters(spec))))
 
 
 def printable(key: str) -> str:

@@ -5,4 +5,4 @@ from datetime import UTC, datetime
 
 def rfc3339(milliseconds: int) -> str:
     """Milliseconds since 1970 as `2026-01-01T00:00:00Z`."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")

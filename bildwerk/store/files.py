@@ -19,6 +19,10 @@ from typing import BinaryIO, Protocol
 
 from bildwerk.domain.errors import FileGone, StorageUnavailable
 
+FOLDERS, JOINT = 2, "~"
+FORBIDDEN = frozenset(("\0", "\\", JOINT))
+"""In the parts of a key."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
@@ -90,7 +94,11 @@ class MemoryFiles:
 
 
 class LocalFiles:
-    """A folder of this machine."""
+    """A folder of this machine.
+
+    The first two parts of a key are folders, the others together make the name: `outputs/account/prediction~1~0.png`.
+    So a picture needs no folders of its own, each of which would cost an fsync more.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -142,15 +150,16 @@ class LocalFiles:
             yield from (path for name in names if (path := Path(folder, name)).is_file())
 
     def _keys_of(self, paths: Iterable[Path]) -> list[str]:
-        return sorted(path.relative_to(self.root).as_posix() for path in paths)
+        return sorted(path.relative_to(self.root).as_posix().replace(JOINT, "/") for path in paths)
 
     def resolve(self, key: str) -> Path:
         """The path of `key`. Raises `FileGone` for a key that would leave the root or pass through a link."""
         parts = key.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+        if any(part in ("", ".", "..") or not FORBIDDEN.isdisjoint(part) for part in parts):
             raise FileGone()
+        folders, rest = parts[:FOLDERS], parts[FOLDERS:]
         path = self.root
-        for part in parts:
+        for part in (*folders, JOINT.join(rest)) if rest else folders:
             path = path / part
             if path.is_symlink():
                 raise FileGone()

@@ -6,7 +6,7 @@ The house's accounts have no cached balance: it would be the one row that everyb
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from bildwerk.domain.account import Balance, LedgerKind, TransferKind
 from bildwerk.domain.errors import InsufficientBalance
@@ -15,6 +15,14 @@ from bildwerk.store.schema import entries, ledger_accounts, transfers
 
 FUNDING_ID = "house:funding"
 REVENUE_ID = "house:revenue"
+
+NEW_TRANSFER = insert(transfers)
+NEW_ENTRY = insert(entries)
+MOVE_BALANCE = (
+    update(ledger_accounts)
+    .where(ledger_accounts.c.id == bindparam("moved"), ledger_accounts.c.balance + bindparam("amount") >= 0)
+    .values(balance=ledger_accounts.c.balance + bindparam("amount"))
+)
 
 Legs = tuple[tuple[str, int], ...]
 
@@ -95,36 +103,31 @@ def release(
 
 def post(connection: Connection, now: int, transfer: Transfer) -> None:
     """Write a transfer, its legs and the balances they move."""
-    connection.execute(
-        insert(transfers).values(
-            id=transfer.id,
-            kind=transfer.kind,
-            prediction_id=transfer.prediction_id,
-            claim_no=transfer.claim_no,
-            reason=transfer.reason,
-            request_id=transfer.request_id,
-            created_at=now,
-        )
-    )
-    for ledger_account_id, amount in transfer.legs:
-        if amount:
-            post_leg(connection, transfer.id, ledger_account_id, amount)
+    values = {
+        "id": transfer.id,
+        "kind": transfer.kind,
+        "prediction_id": transfer.prediction_id,
+        "claim_no": transfer.claim_no,
+        "reason": transfer.reason,
+        "request_id": transfer.request_id,
+        "created_at": now,
+    }
+    connection.execute(NEW_TRANSFER, values)
+    legs = [(ledger_account_id, amount) for ledger_account_id, amount in transfer.legs if amount]
+    if not legs:
+        return
+    connection.execute(NEW_ENTRY, [entry_values(transfer.id, *leg) for leg in legs])
+    for ledger_account_id, amount in legs:
+        if ledger_account_id not in (FUNDING_ID, REVENUE_ID):
+            move_balance(connection, ledger_account_id, amount)
 
 
-def post_leg(connection: Connection, transfer_id: str, ledger_account_id: str, amount: int) -> None:
-    connection.execute(
-        insert(entries).values(transfer_id=transfer_id, ledger_account_id=ledger_account_id, amount=amount)
-    )
-    if ledger_account_id not in (FUNDING_ID, REVENUE_ID):
-        move_balance(connection, ledger_account_id, amount)
+def entry_values(transfer_id: str, ledger_account_id: str, amount: int) -> dict[str, str | int]:
+    return {"transfer_id": transfer_id, "ledger_account_id": ledger_account_id, "amount": amount}
 
 
 def move_balance(connection: Connection, ledger_account_id: str, amount: int) -> None:
-    moved = connection.execute(
-        update(ledger_accounts)
-        .where(ledger_accounts.c.id == ledger_account_id, ledger_accounts.c.balance + amount >= 0)
-        .values(balance=ledger_accounts.c.balance + amount)
-    )
+    moved = connection.execute(MOVE_BALANCE, {"moved": ledger_account_id, "amount": amount})
     if moved.rowcount != 1:
         raise InsufficientBalance(f"insufficient balance: this costs {dollars(-amount)} USD")
 

@@ -4,10 +4,19 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select
 
 from bildwerk.domain.prediction import FailureCode, Output, Prediction, Status
 from bildwerk.store.schema import outputs, predictions
+
+BY_ID = select(predictions).where(predictions.c.id == bindparam("wanted"))
+OUTPUTS = select(outputs).where(outputs.c.prediction_id == bindparam("prediction_id")).order_by(outputs.c.idx)
+
+QUEUED_IN_ALL = select(func.count()).select_from(predictions).where(predictions.c.status == "queued")
+QUEUED = select(
+    QUEUED_IN_ALL.where(predictions.c.account_id == bindparam("account_id")).scalar_subquery(),
+    QUEUED_IN_ALL.scalar_subquery(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +32,8 @@ class HistoryFilter:
 
 def find(connection: Connection, prediction_id: str) -> Prediction | None:
     """The prediction with its outputs, whoever it belongs to."""
-    row = connection.execute(select(predictions).where(predictions.c.id == prediction_id)).one_or_none()
-    if row is None:
-        return None
-    return replace(read_row(row), outputs=find_outputs(connection, prediction_id))
+    row = connection.execute(BY_ID, {"wanted": prediction_id}).one_or_none()
+    return None if row is None else read_whole(connection, row)
 
 
 def find_of_account(connection: Connection, account_id: str, prediction_id: str) -> Prediction | None:
@@ -36,10 +43,8 @@ def find_of_account(connection: Connection, account_id: str, prediction_id: str)
 
 
 def find_outputs(connection: Connection, prediction_id: str) -> tuple[Output, ...]:
-    rows = connection.execute(
-        select(outputs).where(outputs.c.prediction_id == prediction_id).order_by(outputs.c.idx)
-    ).all()
-    return tuple(read_output(row) for row in rows)
+    rows = connection.execute(OUTPUTS, {"prediction_id": prediction_id})
+    return tuple(read_output(row) for row in rows.all())
 
 
 def find_output(connection: Connection, object_key: str) -> Output | None:
@@ -58,8 +63,7 @@ def page(connection: Connection, account_id: str, wanted: HistoryFilter) -> tupl
         .limit(wanted.size)
         .offset((wanted.number - 1) * wanted.size)
     ).all()
-    found = [replace(read_row(row), outputs=find_outputs(connection, row.id)) for row in rows]
-    return found, int(total)
+    return [read_whole(connection, row) for row in rows], int(total)
 
 
 def matches(account_id: str, wanted: HistoryFilter) -> ColumnElement[bool]:
@@ -73,12 +77,18 @@ def matches(account_id: str, wanted: HistoryFilter) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def count_queued(connection: Connection, account_id: str | None = None) -> int:
-    """How many wait, of one account or of all."""
-    query = select(func.count()).select_from(predictions).where(predictions.c.status == "queued")
-    if account_id is not None:
-        query = query.where(predictions.c.account_id == account_id)
-    return int(connection.execute(query).scalar_one())
+def count_queued(connection: Connection, account_id: str) -> tuple[int, int]:
+    """How many wait, of one account and of all."""
+    own, all_ = connection.execute(QUEUED, {"account_id": account_id}).one()
+    return int(own), int(all_)
+
+
+def read_whole(connection: Connection, row: Row[Any]) -> Prediction:
+    """The prediction of a row, with its outputs, which are there when it has succeeded and never change."""
+    found = read_row(row)
+    if found.status is not Status.SUCCEEDED:
+        return found
+    return replace(found, outputs=find_outputs(connection, row.id))
 
 
 def read_row(row: Row[Any]) -> Prediction:

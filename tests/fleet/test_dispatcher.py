@@ -22,6 +22,8 @@ from tests.books import LEASE_MS, MODEL, Books
 from tests.inline_service import tiny_spec
 
 PACE = Pace(poll=0.02, heartbeat=0.05, drain=30.0)
+NEVER_LOOKING = Pace(poll=600.0, drain=30.0)
+"""Only a wake or a claim that left something starts the next."""
 INPUT = as_input(GenerateRequest("a lake", 64, 64, 4, 7))
 
 
@@ -32,14 +34,16 @@ def dispatched(
     *,
     step_seconds: float = 0.0,
     pace: Pace = PACE,
+    models: Sequence[str] = (MODEL,),
 ) -> None:
-    """Run `test` beside a dispatcher, then drain it."""
+    """Run `test` beside a dispatcher with a replica for each of `models`, then drain it."""
 
     async def run() -> None:
         database = Database(folder / "books.db", is_guest=True)
         records = Records(database, MemoryFiles(), ProgressHub(), lambda: books.now)
-        replica = InlineReplica("inline", frozenset({MODEL}), FakeEngine(tiny_spec(), step_seconds))
-        dispatcher = Dispatcher(records, [replica], pace)
+        engine = FakeEngine(tiny_spec(), step_seconds)
+        replicas = [InlineReplica(f"inline {model}", frozenset({model}), engine) for model in models]
+        dispatcher = Dispatcher(records, replicas, pace)
         await dispatcher.start()
         await test(dispatcher)
         await dispatcher.drain()
@@ -62,6 +66,27 @@ def test_what_waits_is_made(books: Books, tmp_path: Path):
         await until(lambda: all(books.status(each) is Status.SUCCEEDED for each in predictions))
 
     dispatched(books, tmp_path, test)
+
+
+def test_work_that_a_batch_had_no_room_for_follows_at_once(books: Books, tmp_path: Path):
+    predictions = [books.submit(input=INPUT, batch_key=key) for key in ("one", "two", "three")]
+
+    async def test(_dispatcher: Dispatcher) -> None:
+        await until(lambda: all(books.status(each) is Status.SUCCEEDED for each in predictions))
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+
+
+def test_a_wake_that_finds_a_replica_busy_is_kept_for_it(books: Books, tmp_path: Path):
+    first = books.submit(input=INPUT)
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: books.status(first) is Status.RUNNING)
+        second = books.submit(input=INPUT)
+        dispatcher.wake()
+        await until(lambda: books.status(second) is Status.SUCCEEDED)
+
+    dispatched(books, tmp_path, test, step_seconds=0.1, pace=NEVER_LOOKING, models=(MODEL, "another/model"))
 
 
 def test_draining_finishes_what_runs_and_claims_nothing_more(books: Books, tmp_path: Path):

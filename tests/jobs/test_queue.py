@@ -3,7 +3,7 @@
 from bildwerk.domain.prediction import FailureCode
 from bildwerk.jobs import lifecycle, queue
 from bildwerk.jobs.fairness import FairShare
-from tests.books import LEASE_MS, Books
+from tests.books import LEASE_MS, MODEL, Books
 
 
 def ids(jobs: list[queue.Job]) -> list[str]:
@@ -31,6 +31,15 @@ def test_equal_batch_keys_share_a_batch_up_to_its_room(books: Books):
         predictions.append(books.submit(images=images, batch_key=key))
         books.now += 1
     assert ids(books.claim(max_images=4)) == [predictions[0], predictions[2], predictions[3]]
+
+
+def test_a_claim_says_how_many_others_it_left(books: Books):
+    for key in ("one", "two", "one"):
+        books.submit(batch_key=key)
+    books.submit(model="another/model")
+    room = queue.Room("w", frozenset({MODEL}), 4, LEASE_MS)
+    claims = [books.do(queue.claim_batch, books.now, room, books.share) for _ in range(3)]
+    assert [(len(claimed.jobs), claimed.left) for claimed in claims] == [(2, 1), (1, 0), (0, 0)]
 
 
 def test_a_request_larger_than_the_room_runs_alone(books: Books):

@@ -1,16 +1,18 @@
 """One writer in order of arrival, one COMMIT a group, each function undone alone."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bildwerk.domain.errors import InsufficientBalance, StorageUnavailable
 from bildwerk.store.database import Database
+from bildwerk.store.writer import MAX_GROUP
 
 
 @pytest.fixture
@@ -60,24 +62,74 @@ def test_a_broken_constraint_is_that_functions_own_fault(database: Database):
     assert database.read_blocking(numbers) == [1, 2]
 
 
-def test_what_waits_is_committed_together_in_order_of_arrival(database: Database):
-    release = threading.Event()
-    commits = [0]
+@pytest.mark.parametrize(("count", "expected"), [(20, 1), (MAX_GROUP, 2)])
+def test_what_arrives_while_a_group_runs_joins_it_in_order_up_to_a_limit(database: Database, count: int, expected: int):
+    release, commits = threading.Event(), []
+    event.listen(database._writing, "commit", commits.append)
 
     async def write_many() -> None:
-        blocked = asyncio.create_task(database.write(lambda connection: release.wait(10) and None))
-        await asyncio.sleep(0.05)
-        waiting = [asyncio.create_task(database.write(lambda c, n=n: add(c, n))) for n in range(20)]
-        await asyncio.sleep(0.05)
+        blocked = database.write(lambda connection: release.wait(10) and None)
+        waiting = [database.write(lambda connection, n=n: add(connection, n)) for n in range(count)]
         release.set()
         await asyncio.gather(blocked, *waiting)
 
-    from sqlalchemy import event
-
-    event.listen(database._writing, "commit", lambda connection: commits.__setitem__(0, commits[0] + 1))
     asyncio.run(write_many())
-    assert database.read_blocking(numbers) == list(range(20))
-    assert commits == [2]
+    assert database.read_blocking(numbers) == list(range(count))
+    assert len(commits) == expected
+
+
+def test_what_waited_at_the_end_is_written(database: Database):
+    async def write_and_close() -> None:
+        waiting = [database.write(lambda connection, n=n: add(connection, n)) for n in range(3)]
+        await asyncio.to_thread(database.close)
+        await asyncio.gather(*waiting)
+
+    asyncio.run(write_and_close())
+    again = Database(database.path)
+    assert again.read_blocking(numbers) == [0, 1, 2]
+    again.close()
+
+
+def test_a_group_whose_transaction_fails_is_refused_as_a_whole(database: Database):
+    release = threading.Event()
+
+    async def write_two() -> list[object]:
+        first = database.write(lambda connection: (release.wait(10), add(connection, 1)))
+        second = database.write(lambda connection: connection.execute(text("INSERT INTO missing VALUES (1)")))
+        release.set()
+        return await asyncio.gather(first, second, return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(write_two())] == [StorageUnavailable, StorageUnavailable]
+    assert database.read_blocking(numbers) == []
+
+
+def test_a_look_up_sees_what_was_acknowledged_before_it(database: Database):
+    async def write_and_look() -> list[list[int]]:
+        seen = []
+        for number in range(3):
+            await database.write(lambda connection, n=number: add(connection, n))
+            seen.append(await database.look_up(numbers))
+        return seen
+
+    assert asyncio.run(write_and_look()) == [[0], [0, 1], [0, 1, 2]]
+
+
+def test_a_look_up_that_meets_a_lock_is_left_to_a_reader(database: Database):
+    threads = []
+
+    def locked_at_first(connection: Connection) -> list[int]:
+        threads.append(threading.current_thread().name.split("_")[0])
+        if len(threads) == 1:
+            raise OperationalError("SELECT", {}, sqlite3.OperationalError("database is locked"))
+        return numbers(connection)
+
+    assert asyncio.run(database.look_up(locked_at_first)) == []
+    assert threads == ["MainThread", "database-reader"]
+
+
+def test_a_look_up_cannot_write(database: Database):
+    with pytest.raises(StorageUnavailable):
+        asyncio.run(database.look_up(lambda connection: add(connection, 1)))
 
 
 def test_a_database_that_cannot_be_written_says_so_and_recovers(database: Database):
@@ -85,6 +137,42 @@ def test_a_database_that_cannot_be_written_says_so_and_recovers(database: Databa
         database.write_blocking(lambda connection: connection.execute(text("INSERT INTO missing VALUES (1)")))
     database.write_blocking(lambda connection: add(connection, 1))
     assert database.read_blocking(numbers) == [1]
+
+
+def test_a_transaction_that_cannot_begin_is_refused(database: Database):
+    database.write_blocking(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=0"))
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable):
+        database.write_blocking(lambda connection: add(connection, 1))
+    other.execute("ROLLBACK")
+    other.close()
+    database.write_blocking(lambda connection: add(connection, 2))
+    assert database.read_blocking(numbers) == [2]
+
+
+def test_a_reader_sees_one_snapshot(database: Database):
+    def read_twice(connection: Connection) -> list[list[int]]:
+        before = numbers(connection)
+        database.write_blocking(lambda writer: add(writer, 1))
+        return [before, numbers(connection)]
+
+    assert database.read_blocking(read_twice) == [[], []]
+
+
+def test_what_nobody_wants_any_more_is_not_written(database: Database):
+    release = threading.Event()
+
+    async def write_and_leave() -> None:
+        blocked = database.write(lambda connection: release.wait(10) and None)
+        unwanted = asyncio.ensure_future(database.write(lambda connection: add(connection, 1)))
+        wanted = database.write(lambda connection: add(connection, 2))
+        unwanted.cancel()
+        release.set()
+        await asyncio.gather(blocked, wanted)
+
+    asyncio.run(write_and_leave())
+    assert database.read_blocking(numbers) == [2]
 
 
 def test_readers_cannot_write(database: Database):

@@ -43,7 +43,17 @@ def test_the_file_and_every_new_folder_are_fsynced_before_put_returns(tmp_path: 
     assert synced[3:] == [f"{folder}/a/b"]
 
 
-ESCAPES = ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/./b", "", "a\0b", "a\\b", "link/x"]
+def test_a_further_picture_of_an_account_takes_two_fsyncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[int] = []
+    files = LocalFiles(tmp_path / "files")
+    files.put("outputs/account/first/1/0.png", b"picture")
+    monkeypatch.setattr(os, "fsync", synced.append)
+    files.put("outputs/account/second/1/0.png", b"picture")
+    assert len(synced) == 2
+    assert files.keys() == ["outputs/account/first/1/0.png", "outputs/account/second/1/0.png"]
+
+
+ESCAPES = ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/./b", "", "a\0b", "a\\b", "link/x", "a/b/c~d"]
 
 
 @pytest.mark.parametrize("key", ESCAPES)
@@ -74,7 +84,7 @@ def test_a_deleted_file_leaves_no_empty_folders(tmp_path: Path):
     files.delete("outputs/a/b/1/0.png")
     assert files.get("outputs/a/b/1/1.png") == b"picture"
     files.delete("outputs/a/b/1/1.png")
-    assert [path.name for path in (tmp_path / "files/outputs/a").iterdir()] == ["c"]
+    assert [path.name for path in (tmp_path / "files/outputs/a").iterdir()] == ["c~1~0.png"]
     files.delete("outputs/a/c/1/0.png")
     assert list((tmp_path / "files").iterdir()) == []
 

@@ -1,0 +1,142 @@
+"""The one that writes: functions in order of arrival, one COMMIT a group.
+
+Each function runs inside its own savepoint, behind `BEGIN IMMEDIATE`, and its caller hears of it only after the COMMIT
+that made it durable. A function that raises is undone alone; the others of its group are kept. Whatever arrives while
+a group runs still joins it.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from bildwerk.domain.errors import StorageUnavailable
+
+T = TypeVar("T")
+MAX_GROUP = 64
+JOIN_SECONDS = 0.00005
+"""How long a group is kept open for what is about to arrive: long enough for another thread to take its turn."""
+
+Outcome = tuple[Any, Exception | None]
+"""What a function returned, or what it raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """`waiter` belongs to `loop`, or, where that is None, to a thread."""
+
+    run: Callable[[Connection], Any]
+    waiter: "asyncio.Future[Any] | Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
+
+
+class Writer:
+    """A thread and its queue, on an engine without listeners."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_over = False
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_groups, name="database-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, run: Callable[[Connection], T]) -> Awaitable[T]:
+        """The result of `run(connection)`, for a task. It has its place in the queue when this returns."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(run, waiter, loop))
+        return waiter
+
+    def write_blocking(self, run: Callable[[Connection], T]) -> T:
+        """The result of `run(connection)`, for a thread."""
+        waiter: Future[T] = Future()
+        self._jobs.put(_Job(run, waiter, None))
+        return waiter.result()
+
+    def close(self) -> None:
+        """Finish what is queued."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _write_groups(self) -> None:
+        while not self._is_over and (first := self._jobs.get()) is not None:
+            if not first.waiter.cancelled():
+                self._commit(first)
+
+    def _commit(self, first: _Job) -> None:
+        """One group in one transaction, and then its outcomes."""
+        group = [first]
+        try:
+            with self._engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                outcomes = [in_savepoint(connection, job.run) for job in self._join(group)]
+        except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
+            outcomes = [(None, as_storage_error(error))] * len(group)
+        deliver(group, outcomes)
+
+    def _join(self, group: list[_Job]) -> Iterator[_Job]:
+        """The one job of `group`, then whatever arrives before the last has run; each is in `group` when it runs."""
+        yield group[0]
+        while len(group) < MAX_GROUP and (job := self._next_waiting()) is not None:
+            group.append(job)
+            yield job
+
+    def _next_waiting(self) -> _Job | None:
+        """The next whose caller still wants it; None where there is none, or it is the queue's end."""
+        with suppress(queue.Empty):
+            while (job := self._jobs.get(timeout=JOIN_SECONDS)) is not None:
+                if not job.waiter.cancelled():
+                    return job
+            self._is_over = True
+        return None
+
+
+def deliver(group: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    """To each its outcome; a loop is woken once and gets all of its own together."""
+    for loop in {job.loop for job in group}:
+        of_loop = [(job.waiter, outcome) for job, outcome in zip(group, outcomes, strict=True) if job.loop is loop]
+        if loop is None:
+            settle(of_loop)
+        else:
+            with suppress(RuntimeError):  # it is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, of_loop)
+
+
+def settle(outcomes: "list[tuple[asyncio.Future[Any] | Future[Any], Outcome]]") -> None:
+    for waiter, (result, failure) in outcomes:
+        if waiter.cancelled():
+            continue
+        if failure is None:
+            waiter.set_result(result)
+        else:
+            waiter.set_exception(failure)
+
+
+def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
+    """What `run` returned, or what it raised after its own writes were undone.
+
+    A failure of the database itself (disk full, I/O error) is raised on: SQLite may have dropped the transaction.
+    """
+    connection.exec_driver_sql("SAVEPOINT one")  # begin_nested does the same in four times the time
+    try:
+        result, failure = run(connection), None
+    except Exception as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+            raise
+        result, failure = None, error
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+    connection.exec_driver_sql("RELEASE SAVEPOINT one")
+    return result, failure
+
+
+def as_storage_error(error: Exception) -> Exception:
+    if isinstance(error, IntegrityError) or not isinstance(error, DBAPIError):
+        return error
+    return StorageUnavailable(f"the database does not answer: {error.orig}")
