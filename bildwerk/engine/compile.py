@@ -13,7 +13,6 @@ from typing import ParamSpec, Self, TypeVar
 
 import torch
 from torch import nn
-from torch._dynamo.utils import counters
 
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.layers import DoubleStreamBlock, SingleStreamBlock
@@ -84,6 +83,8 @@ class Compilations:
 
 
 def _compiled_graphs() -> int:
+    from torch._dynamo.utils import counters  # takes longer to import than all the rest of torch
+
     return counters["stats"]["unique_graphs"]
 
 

@@ -8,6 +8,7 @@ import re
 
 import torch
 
+from bildwerk.engine.cpu.features import cpu_features
 from bildwerk.engine.request import EngineError
 
 GIB = 2**30
@@ -60,12 +61,23 @@ def find_dtype(name: str) -> torch.dtype:
 
 def devices() -> list[dict[str, object]]:
     """The processor, and every GPU with its memory."""
-    found: list[dict[str, object]] = [{"name": "cpu", "threads": torch.get_num_threads()}]
+    found: list[dict[str, object]] = [_cpu()]
     if torch.cuda.is_available():
         found += [_gpu(index) for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append({"name": "mps"})
     return found
+
+
+def _cpu() -> dict[str, object]:
+    features = cpu_features()
+    fast = {"bf16": features.multiplies_bfloat16, "int8": features.multiplies_int8}
+    return {
+        "name": "cpu",
+        "threads": torch.get_num_threads(),
+        "fast_products": " and ".join(name for name, is_there in fast.items() if is_there) or "none",
+        "kernels": "compiled" if features.kernels is not None else f"none: {features.no_kernels_because}",
+    }
 
 
 def _gpu(index: int) -> dict[str, object]:

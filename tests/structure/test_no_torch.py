@@ -19,3 +19,10 @@ def test_a_prediction_is_served_without_torch():
     command = [sys.executable, "-W", "ignore", "-c", SERVE_WITHOUT_A_CHILD]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
+def test_loading_an_engine_does_not_wait_for_torchs_compiler() -> None:
+    """It takes longer to import than all the rest of torch, and nobody who paints one picture needs it."""
+    code = "import sys, bildwerk.engine.engine; print({'torch._dynamo', 'torch._inductor'} & {*sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"
