@@ -25,6 +25,17 @@ MODEL = load_catalog()["bildwerk/flux-tiny"]
 PROMPT = "A beautiful landscape with mountains and lake"
 SIDE = MODEL.engine.default_width
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+SPANS = {
+    ("start", None): "python, command line, order",
+    ("progress", None): "python, command line, order",
+    ("progress", "load"): "load",
+    ("progress", "encode"): "encode",
+    ("progress", "denoise"): "denoise",
+    ("progress", "decode"): "decode",
+    ("image", None): "image file",
+    ("end", None): "image file",
+}
+"""By the report that ends it: its kind, and the stage that has moved on."""
 RESULT = ROOT / "bench" / "results" / "cold_start.json"
 
 
@@ -91,20 +102,54 @@ def compare(runs: int) -> dict[str, Summary]:
     return {name: Summary.of(each) for name, each in found.items()}
 
 
+def profile(runs: int) -> dict[str, float]:
+    """Where a cold run of ours spends its seconds: medians of spans, by when the process reports what it has done.
+
+    `load` is torch's import and the weights; `import torch alone` is beside it, in a process that does nothing else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*commands(Path(folder) / "picture")["bildwerk"], "--json"]
+        import_torch = [sys.executable, "-c", "import torch"]
+        found = [{**spans(command), "import torch alone": seconds_of(import_torch)} for _ in range(runs)]
+    return {name: round(statistics.median(run[name] for run in found), 3) for name in found[0]}
+
+
+def spans(command: list[str]) -> dict[str, float]:
+    """Seconds between two reports of one process, by what lies between them; `exit` is what comes after the last."""
+    last, found = time.perf_counter(), dict.fromkeys((*SPANS.values(), "exit"), 0.0)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event, now = json.loads(line), time.perf_counter()
+            found[SPANS[event["event"], event.get("stage") if event.get("done") else None]] += now - last
+            last = now
+    found["exit"] = time.perf_counter() - last
+    return found
+
+
+def seconds_of(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, env=ENVIRONMENT)
+    return time.perf_counter() - started
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     before = circumstances()
-    summaries = compare(parser.parse_args().runs)
+    runs = parser.parse_args().runs
+    summaries = compare(runs)
     ratio = summaries["diffusers"].seconds / summaries["bildwerk"].seconds
     result = {
         "what": f"seconds from start to PNG in a cold process, {MODEL.id}, {SIDE}x{SIDE}, 4 steps, float32, CPU",
         **before,
         "results": {name: asdict(summary) for name, summary in summaries.items()},
         "speedup": round(ratio, 2),
+        "profile": profile(runs),
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(*(f"{seconds:6.2f} s  {name}" for name, seconds in result["profile"].items()), sep="\n")
     print(f"{ratio:.2f} times as fast as diffusers; written to {RESULT.relative_to(ROOT)}")
 
 
