@@ -21,7 +21,6 @@ from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.lora_metadata import read_alpha
 from bildwerk.weights.lora_names import LoraKey, Slot, parse_key, slots
 from bildwerk.weights.packed import PackedTensor
-from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.read_safetensors import open_safetensors
 from bildwerk.weights.safetensors_header import shown
 from bildwerk.weights.tensor_source import TensorSource
@@ -58,7 +57,7 @@ def load_lora(path: Path, model: Flux, dtype: torch.dtype, device: torch.device 
     """
     files = open_safetensors(path)
     parts = _parts(files)
-    known = slots(model.params, [name for name, child in model.named_modules() if isinstance(child, LINEAR)])
+    known = slots(model.params, [name for name, child in model.named_modules() if _is_linear(child)])
     loaded = files.load(files.shapes())
     usual_alpha = read_alpha(path)
     patches: dict[str, list[Patch]] = defaultdict(list)
@@ -74,7 +73,9 @@ def load_lora(path: Path, model: Flux, dtype: torch.dtype, device: torch.device 
     return Lora(path, {module: tuple(held) for module, held in patches.items()})
 
 
-LINEAR = (nn.Linear, QuantizedLinear)
+def _is_linear(module: nn.Module) -> bool:
+    """Plain, quantized, or packed for some device: all say how many values go in and come out."""
+    return all(isinstance(getattr(module, side, None), int) for side in ("in_features", "out_features"))
 
 
 def _parts(files: TensorSource) -> dict[str, dict[LoraKey, str]]:
@@ -119,17 +120,13 @@ def _alpha(path: Path, owner: str, alpha: Tensor | PackedTensor | None, usual: f
 
 
 def _check_fits(path: Path, owner: str, patch: Patch, linear: nn.Module, slot: Slot) -> None:
-    outputs, inputs = linear.shape if isinstance(linear, QuantizedLinear) else _shape(linear)
+    inputs, outputs = (getattr(linear, side) for side in ("in_features", "out_features"))
     rows = slot.rows or outputs
     if (len(patch.up), patch.down.shape[1]) != (rows, inputs):
         raise WeightsError(
             f"{path} is not for this model: its change of {shown(owner)} is "
             f"{[len(patch.up), patch.down.shape[1]]} instead of {[rows, inputs]}"
         )
-
-
-def _shape(linear: nn.Module) -> tuple[int, ...]:
-    return tuple(linear.get_parameter("weight").shape)
 
 
 @contextmanager

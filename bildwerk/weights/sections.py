@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from bildwerk.weights.errors import MismatchedKeysError
 from bildwerk.weights.safetensors_header import shown
-from bildwerk.weights.scaled_fp8 import ScaledFp8
+from bildwerk.weights.scaled_weights import ScaledWeights
 from bildwerk.weights.tensor_source import Section, TensorSource
 
 
@@ -59,7 +59,7 @@ def sections(files: TensorSource) -> dict[Component, TensorSource]:
     prefixes = dict(_prefixed(names)) or dict(_plain(names))
     if any(prefixes.values()):
         _check_nothing_else(files, tuple(prefixes.values()))
-    return {component: ScaledFp8(Section(files, prefix)) for component, prefix in prefixes.items()}
+    return {component: ScaledWeights(Section(files, prefix)) for component, prefix in prefixes.items()}
 
 
 def _prefixed(names: Mapping[str, object]) -> Iterator[tuple[Component, str]]:

@@ -66,3 +66,8 @@ def facts(state: ModelState) -> list[tuple[str, object]]:
         ("state", "ready" if state.is_ready else "; ".join(state.problems)),
     ]
     return lines if state.advice is None else [*lines, ("to do", state.advice)]
+
+
+models.command(
+    "bildwerk.cli.commands.quantize:quantize", name="quantize", help="Write a transformer in eight bits: half the size."
+)
