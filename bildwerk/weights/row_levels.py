@@ -30,7 +30,7 @@ def row_levels(weight: Tensor | PackedTensor) -> RowLevels:
     """
     if isinstance(weight, PackedTensor) and weight.encoding is INT8 and weight.scale is not None:
         levels = weight.data.view(torch.int8).reshape(weight.shape)
-        return RowLevels(levels, weight.scale.reshape(-1).expand(weight.shape[0]).contiguous())
+        return RowLevels(levels, weight.scale.float().reshape(-1).expand(weight.shape[0]).contiguous())
     rows, inputs = weight.shape
     found = RowLevels(torch.empty(rows, inputs, dtype=torch.int8), torch.empty(rows))
     step = max(1, AT_ONCE // inputs)

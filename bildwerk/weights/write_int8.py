@@ -112,4 +112,4 @@ def _parts(name: str, shape: Shape, tensor: Tensor | RowLevels) -> Iterator[tupl
 
 def _write(file: BinaryIO, place: int, tensor: Tensor) -> None:
     file.seek(place)
-    file.write(memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy()))
+    file.write(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -10,7 +10,7 @@ from bildwerk.cli.machine import read_devices, read_machine
 from bildwerk.cli.main import COMMANDS
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 
-SUBCOMMANDS = [("models", "list"), ("models", "show")]
+SUBCOMMANDS = [("models", "list"), ("models", "show"), ("models", "quantize")]
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)
