@@ -15,7 +15,7 @@ FEW = 64
 
 
 def use(model: nn.Module, kernels: Kernels) -> None:
-    """Every layer of `model` that is int8 and unpacked when it is called multiplies a few rows as it lies from now on."""
+    """The int8 layers of `model` that unpack themselves multiply few rows as they lie from now on."""
     for layer in model.modules():
         if isinstance(layer, QuantizedLinear) and layer.encoding is INT8 and layer.in_features <= MAX_ROW_WIDTH:
             layer.forward = MethodType(FewRows(kernels).forward, layer)  # type: ignore[method-assign]
