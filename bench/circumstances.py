@@ -24,9 +24,9 @@ def circumstances() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that was measured; with a plus where the working tree differs from it."""
+    """The commit that was measured; with a plus where the working tree differs from it, results apart."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    return f"{head}+" if _git("status", "--porcelain", "--untracked-files=no", "bildwerk") else head
+    return f"{head}+" if _git("status", "--porcelain", "bildwerk", "bench", ":!bench/results") else head
 
 
 def _git(*arguments: str) -> str:

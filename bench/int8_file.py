@@ -38,7 +38,8 @@ from bildwerk.weights.load import build_transformer
 from bildwerk.weights.places import Place
 from bildwerk.weights.read_safetensors import open_safetensors
 from bildwerk.weights.row_levels import RowLevels
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from bildwerk.weights.write_int8 import is_matrix, write_int8
 
 RESULT = ROOT / "bench" / "results" / "int8_file.json"

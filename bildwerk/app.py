@@ -11,12 +11,14 @@ from starlette.types import Lifespan
 
 from bildwerk.api.application import build_application
 from bildwerk.api.auth import KeyRing
+from bildwerk.api.body_budget import BodyBudget
 from bildwerk.api.context import Context
 from bildwerk.api.edge import Edge
 from bildwerk.api.file_urls import FileUrls
 from bildwerk.api.limits import RateLimiter
 from bildwerk.checkpoints.integrity import problems
 from bildwerk.checkpoints.location import folder_of
+from bildwerk.checkpoints.loras import Loras
 from bildwerk.domain.catalog import Catalog, ModelSpec, load_catalog
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.engine.request import EngineSpec
@@ -78,6 +80,7 @@ def build_service(
         public_url=public_url,
         catalog=catalog,
         stand_ins=offer.stand_ins,
+        loras=Loras(settings.models_dir),
         missing=offer.missing,
         database=database,
         files=files,
@@ -88,6 +91,7 @@ def build_service(
         limiter=RateLimiter({"submits": settings.limits.submits_per_minute, "reads": settings.limits.reads_per_minute}),
         file_urls=FileUrls(folder.secrets.url_signing, public_url),
         decoding=asyncio.Semaphore(MAX_DECODING),
+        bodies=BodyBudget(settings.limits.body_bytes_in_flight),
     )
     return Service(build_application(context, lifespan_of(context, dispatcher)), dispatcher, context)
 
@@ -160,8 +164,8 @@ def advice(spec: ModelSpec) -> str:
     if spec.embedded:
         return "it is part of Bildwerk, but this installation is incomplete: install it again"
     return (
-        f"its weights are not here; on the server, `hf download {spec.source}` gets them, into the folder that "
-        f"`bildwerk models show {spec.short_name}` names, or --demo lets flux-tiny stand in"
+        f"its weights are not here; on the server, `bildwerk models pull {spec.short_name}` fetches them, or --demo "
+        "lets flux-tiny stand in"
     )
 
 
@@ -170,10 +174,20 @@ def local_fleet(settings: Settings, catalog: Catalog, offer: Offer) -> list[Repl
 
 
 def local_replica(settings: Settings, spec: ModelSpec, models: frozenset[str]) -> LocalReplica:
-    engine_spec = EngineSpec(id=spec.id, folder=folder_of(spec, settings.models_dir), **asdict(spec.engine))
+    engine_spec = EngineSpec(
+        id=spec.id,
+        folder=folder_of(spec, settings.models_dir),
+        loras_folder=Loras(settings.models_dir).folder(spec.id),
+        precision=settings.precision,
+        **asdict(spec.engine),
+    )
     load = {
         "engine": settings.engine,
-        "spec": {**asdict(engine_spec), "folder": str(engine_spec.folder)},
+        "spec": {
+            **asdict(engine_spec),
+            "folder": str(engine_spec.folder),
+            "loras_folder": str(engine_spec.loras_folder),
+        },
         "step_seconds": settings.fake_step_seconds,
     }
     launch = Launch(load, settings.timing.load)

@@ -10,13 +10,17 @@ from typing import Any, TypeVar
 
 T = TypeVar("T", "Limits", "Timing")
 
+MAX_PORT = 65_535
 DEFAULT_DATA_DIR = Path("~/.local/share/bildwerk/data")
 DEFAULT_MODELS_DIR = Path("~/.local/share/bildwerk/models")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one key or one account may ask of the service."""
+    """How much one key or one account may ask of the service, and all of them together.
+
+    `body_bytes_in_flight` is what the bodies of requests may take at a time, from their receipt to the answer.
+    """
 
     submits_per_minute: int = 600
     reads_per_minute: int = 3_000
@@ -25,6 +29,7 @@ class Limits:
     queue_seconds: float = 3_600.0
     upload_bytes_per_account: int = 2_000_000_000
     free_disk_bytes: int = 1_000_000_000
+    body_bytes_in_flight: int = 512_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Timing:
 class Settings:
     """`public_url` is where clients reach the server; empty: the address it listens on.
 
+    `precision` is what the large layers of all models multiply in; None: each model's own.
     `engine` is `flux`, or `fake` for one that paints without torch, `fake_step_seconds` a step.
     """
 
@@ -61,6 +67,7 @@ class Settings:
     demo: bool = False
     engine: str = "flux"
     fake_step_seconds: float = 0.0
+    precision: str | None = None
     behind_proxy: str = ""
     limits: Limits = Limits()
     timing: Timing = Timing()
@@ -81,16 +88,26 @@ def is_loopback(host: str) -> bool:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the environment makes, before the command line's own."""
+    """The settings that the environment makes, before the command line's own.
+
+    Raises `ValueError` that names the variable for a value that is not legal.
+    """
     return Settings(
         data_dir=Path(environment.get("BILDWERK_DATA_DIR") or DEFAULT_DATA_DIR).expanduser(),
         models_dir=Path(environment.get("BILDWERK_MODELS") or DEFAULT_MODELS_DIR).expanduser(),
         host=environment.get("BILDWERK_HOST") or "127.0.0.1",
-        port=int(environment.get("BILDWERK_PORT") or 8000),
+        port=read_port(environment.get("BILDWERK_PORT") or "8000"),
+        precision=environment.get("BILDWERK_PRECISION") or None,
         public_url=(environment.get("BILDWERK_PUBLIC_URL") or "").rstrip("/"),
         limits=read_numbers(Limits(), "BILDWERK_LIMIT_", environment),
         timing=read_numbers(Timing(), "BILDWERK_SECONDS_", environment),
     )
+
+
+def read_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= MAX_PORT):
+        raise ValueError(f"BILDWERK_PORT must be a port from 0 to {MAX_PORT}, not {text[:40]!r}")
+    return int(text)
 
 
 def read_numbers(defaults: T, prefix: str, environment: Mapping[str, str]) -> T:

@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from bildwerk.app import Service, build_service
+from bildwerk.checkpoints.loras import Loras
 from bildwerk.domain.account import ALL_SCOPES, Scope
 from bildwerk.domain.api_key import new_api_key
 from bildwerk.domain.catalog import load_catalog
@@ -81,7 +82,8 @@ def inline_service(
         limits=limits or Limits(),
         timing=timing or QUICK,
     )
-    replica = InlineReplica("inline", frozenset({MODEL}), FakeEngine(tiny_spec(), step_seconds))
+    spec = replace(tiny_spec(), loras_folder=Loras(settings.models_dir).folder(MODEL))
+    replica = InlineReplica("inline", frozenset({MODEL}), FakeEngine(spec, step_seconds))
     service = build_service(settings, folder, URL, [replica])
     pepper, path = folder.secrets.key_pepper, folder.credentials_path
     first = service.context.database.write_blocking(lambda connection: open_first_account(connection, 1, pepper, path))

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from bench.gpu.networks import Networks, Shapes
 from bench.gpu.painter import STEPS, Order
 from bench.gpu.record import NotHereError, Numbers
+from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.params import AutoencoderParams, TransformerParams
+from bildwerk.flux.transformer import Flux
 from bildwerk.weights.layouts import autoencoder_layouts, clip_layouts, transformer_layouts
 
 
@@ -53,12 +55,17 @@ class Peer:
         self.pipeline.vae.decode = torch.compile(self.pipeline.vae.decode, **settings)
 
     def facts(self) -> Numbers:
-        processor = next(iter(self.pipeline.transformer.attn_processors.values()))
         return {
-            "attention": f"{type(processor).__name__}, backend {_attention_backend(processor)}",
+            "attention": attention_of(self.pipeline.transformer),
             "t5 attention": str(getattr(self.t5.config, "_attn_implementation", "its own")),
             "text tokens": 256,
         }
+
+
+def attention_of(transformer: Any) -> str:
+    """The processor of diffusers' transformer, and the kernel that it dispatches to."""
+    processor = next(iter(transformer.attn_processors.values()))
+    return f"{type(processor).__name__}, backend {_attention_backend(processor)}"
 
 
 def _attention_backend(processor: Any) -> str:
@@ -79,18 +86,19 @@ def peer(networks: Networks, shapes: Shapes, device: torch.device) -> Peer:
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     pipeline = diffusers.FluxPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False),
-        vae=_autoencoder(networks, shapes.autoencoder),
+        vae=autoencoder_like(networks.autoencoder, shapes.autoencoder),
         text_encoder=None,
         tokenizer=None,
         text_encoder_2=None,
         tokenizer_2=None,
-        transformer=_transformer(networks, shapes.transformer),
+        transformer=transformer_like(networks.transformer, shapes.transformer),
     )
     pipeline.set_progress_bar_config(disable=True)
     return Peer(pipeline, _t5(networks), _clip(networks, device), device)
 
 
-def _transformer(networks: Networks, params: TransformerParams) -> nn.Module:
+def transformer_like(ours: Flux, params: TransformerParams) -> nn.Module:
+    """diffusers' transformer on the tensors of ours."""
     diffusers: Any = import_module("diffusers")
     with torch.device("meta"):
         theirs = diffusers.FluxTransformer2DModel(
@@ -105,10 +113,11 @@ def _transformer(networks: Networks, params: TransformerParams) -> nn.Module:
             guidance_embeds=params.guidance_embed,
             axes_dims_rope=params.axes_dim,
         )
-    return _filled(theirs, transformer_layouts(params)[0].export(networks.transformer.state_dict()))
+    return _filled(theirs, transformer_layouts(params)[0].export(ours.state_dict()))
 
 
-def _autoencoder(networks: Networks, params: AutoencoderParams) -> nn.Module:
+def autoencoder_like(ours: Autoencoder, params: AutoencoderParams) -> nn.Module:
+    """diffusers' autoencoder on the tensors of ours."""
     diffusers: Any = import_module("diffusers")
     levels = len(params.channels)
     with torch.device("meta"):
@@ -124,7 +133,7 @@ def _autoencoder(networks: Networks, params: AutoencoderParams) -> nn.Module:
             use_quant_conv=False,
             use_post_quant_conv=False,
         )
-    return _filled(theirs, autoencoder_layouts(params)[0].export(networks.autoencoder.state_dict()))
+    return _filled(theirs, autoencoder_layouts(params)[0].export(ours.state_dict()))
 
 
 def _t5(networks: Networks) -> nn.Module:

@@ -2,6 +2,8 @@
 
 import itertools
 import threading
+import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import requests
@@ -10,16 +12,18 @@ from tests.live_service import LiveService
 
 CLIENTS = 4
 ANSWER_SECONDS = 20
+REFUSED_SECONDS = 0.1
 
 
 @dataclass
 class OrderBook:
-    """`acknowledged` has the prediction of each key; `sent` has every key, answered or not."""
+    """`acknowledged` has the prediction of each key; `sent` has every key; `statuses` counts answers."""
 
     sent: set[str] = field(default_factory=set)
     acknowledged: dict[str, str] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
     refused: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
 
     def order(self, service: LiveService, key: str) -> bool:
         """Whether the service answered at all. One key must name one prediction for ever."""
@@ -31,8 +35,10 @@ class OrderBook:
             answer = requests.post(url, json=body, headers=headers, timeout=ANSWER_SECONDS)
         except requests.RequestException:
             return False
+        self.statuses[answer.status_code] += 1
         if answer.status_code != 200:
             self.refused += 1
+            time.sleep(REFUSED_SECONDS)
             return True
         prediction = str(answer.json()["id"])
         if self.acknowledged.setdefault(key, prediction) != prediction:

@@ -7,6 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, context_of
+from bildwerk.api.loras import lora_names
 from bildwerk.domain.catalog import ModelSpec
 from bildwerk.domain.errors import ModelNotFound
 from bildwerk.schemas.catalog_envelopes import catalog_envelope, example_slug, slug
@@ -22,11 +23,14 @@ async def models(request: Request) -> Response:
 
 async def schema(request: Request) -> Response:
     context = context_of(request)
-    return answer(schema_document(named(request, context, slug), context.public_url), PUBLIC)
+    spec = named(request, context, slug)
+    return answer(schema_document(spec, context.public_url, lora_names(context, spec)), PUBLIC)
 
 
 async def readme(request: Request) -> Response:
-    text = readme_document(named(request, context_of(request), slug))
+    context = context_of(request)
+    spec = named(request, context, slug)
+    text = readme_document(spec, lora_names(context, spec))
     return PlainTextResponse(text, media_type="text/markdown", headers=PUBLIC)
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from bildwerk.api.auth import Caller, KeyRing
+from bildwerk.api.body_budget import BodyBudget
 from bildwerk.api.file_urls import FileUrls
 from bildwerk.api.limits import RateLimiter
+from bildwerk.checkpoints.loras import Loras
 from bildwerk.domain.catalog import Catalog
 from bildwerk.jobs.progress import ProgressHub
 from bildwerk.jobs.workers import Workers
@@ -29,6 +31,7 @@ class Context:
     public_url: str
     catalog: Catalog
     stand_ins: Mapping[str, str]
+    loras: Loras
     missing: Mapping[str, str]
     database: Database
     files: Files
@@ -39,6 +42,7 @@ class Context:
     limiter: RateLimiter
     file_urls: FileUrls
     decoding: asyncio.Semaphore
+    bodies: BodyBudget
 
 
 def context_of(request: Request) -> Context:

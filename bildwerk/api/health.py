@@ -10,10 +10,11 @@ from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, context_of
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.jobs.workers import State
+from bildwerk.schemas.server_envelopes import live_envelope, ready_envelope, version_envelope
 
 
 async def live(_request: Request) -> Response:
-    return answer({"status": "ok"})
+    return answer(live_envelope())
 
 
 async def ready(request: Request) -> Response:
@@ -21,15 +22,9 @@ async def ready(request: Request) -> Response:
     context = context_of(request)
     workers = context.workers.health()
     reasons = [f"{worker.name}: {worker.reason or worker.state}" for worker in workers if worker.state != State.READY]
-    database_ok = await database_answers(context)
-    is_ready = database_ok and any(worker.state is State.READY for worker in workers)
-    content = {
-        "status": "ready" if is_ready else "not ready",
-        "database": "ok" if database_ok else "unavailable",
-        "workers": {worker.name: str(worker.state) for worker in workers},
-        "reasons": reasons,
-    }
-    return JSONResponse(content, 200 if is_ready else 503, {"Cache-Control": "no-store"})
+    states = [(worker.name, str(worker.state)) for worker in workers]
+    content = ready_envelope(await database_answers(context), states, reasons)
+    return JSONResponse(content, 200 if content["status"] == "ready" else 503, {"Cache-Control": "no-store"})
 
 
 async def database_answers(context: Context) -> bool:
@@ -41,4 +36,4 @@ async def database_answers(context: Context) -> bool:
 
 
 async def version(_request: Request) -> Response:
-    return answer({"name": "bildwerk", "version": installed_version("bildwerk")})
+    return answer(version_envelope(installed_version("bildwerk")))

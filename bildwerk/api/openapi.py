@@ -1,4 +1,4 @@
-"""Handlers that describe the API, for programs and for people; made from the route table and the models' schemas."""
+"""Handlers that describe the API, for programs and for people; made from the rows that serve it."""
 
 import base64
 import hashlib
@@ -13,11 +13,13 @@ from starlette.responses import HTMLResponse, Response
 
 from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, context_of
+from bildwerk.api.loras import lora_names
+from bildwerk.api.operations import operation, response_headers
 from bildwerk.api.route import Route
-from bildwerk.schemas.documents import input_schema, prediction_schema
+from bildwerk.schemas.answer_schemas import answer_schemas
+from bildwerk.schemas.documents import input_schema
 
 STYLE = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}td{padding:.2em 1em .2em 0}"
-SUBMIT = "/api/v1/model/generateImage"
 
 
 async def document(request: Request) -> Response:
@@ -41,7 +43,8 @@ async def require_key_off_loopback(request: Request, context: Context) -> None:
 
 
 def describe(context: Context, table: Sequence[Route]) -> dict[str, Any]:
-    models = {component_name(spec.short_name): input_schema(spec) for spec in context.catalog.values()}
+    specs = context.catalog.values()
+    models = {component_name(spec.short_name): input_schema(spec, lora_names(context, spec)) for spec in specs}
     paths: dict[str, dict[str, Any]] = {}
     for route in table:
         path = route.path.replace(":path", "")
@@ -53,7 +56,8 @@ def describe(context: Context, table: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**models, "Prediction": prediction_schema()},
+            "headers": response_headers(),
+            "schemas": {**models, **answer_schemas(specs)},
         },
     }
 
@@ -61,27 +65,6 @@ def describe(context: Context, table: Sequence[Route]) -> dict[str, Any]:
 def component_name(short_name: str) -> str:
     """`flux-schnell` as `FluxSchnellInput`."""
     return "".join(part.capitalize() for part in re.split(r"[^A-Za-z0-9]+", short_name)) + "Input"
-
-
-def operation(route: Route, models: Sequence[str]) -> dict[str, Any]:
-    name = route.path.strip("/").replace("/", "_")
-    found: dict[str, Any] = {
-        "operationId": re.sub(r"[^A-Za-z0-9_]", "", f"{route.method.lower()}_{name}"),
-        "summary": route.summary,
-        "security": [] if route.scope is None else [{"bearer": []}],
-        "parameters": [path_parameter(name) for name in re.findall(r"{(\w+)", route.path)],
-        "responses": {"200": {"description": "OK"}, "default": {"description": "An error, in its envelope"}},
-    }
-    if route.path == SUBMIT:
-        schema = {"oneOf": [{"$ref": f"#/components/schemas/{model}"} for model in models]}
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-        prediction = {"application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}}}
-        found["responses"]["200"] = {"description": "Accepted", "content": prediction}
-    return found
-
-
-def path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def render(table: Sequence[Route]) -> str:

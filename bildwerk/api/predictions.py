@@ -10,7 +10,7 @@ from bildwerk.api.body import read_json_object
 from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.free_disk import require_free_disk
 from bildwerk.api.outputs import output_texts
-from bildwerk.api.query import integer, read_history_filter
+from bildwerk.api.query import PREDICTION_ID, WAIT, read_history_filter, read_query
 from bildwerk.api.submission import Order, find_earlier, read_order
 from bildwerk.api.waiting import read_when_ended
 from bildwerk.domain.catalog import find_model
@@ -24,7 +24,6 @@ from bildwerk.schemas.inputs import merged, model_name, read_image_input
 from bildwerk.schemas.prediction_envelopes import history_envelope, prediction_envelope
 from bildwerk.store import predictions
 
-MAX_POLL_WAIT_SECONDS = 60
 MAX_PRICED_BYTES = 1_000_000
 
 
@@ -77,12 +76,12 @@ async def poll(request: Request) -> Response:
 
 
 async def poll_by_query(request: Request) -> Response:
-    return await read_prediction(request, request.query_params.get("predictionId", ""))
+    return await read_prediction(request, request.query_params.get(PREDICTION_ID.name, ""))
 
 
 async def read_prediction(request: Request, prediction_id: str) -> Response:
     context, caller = context_of(request), caller_of(request)
-    wait = integer(request, "wait", default=0, low=0, high=MAX_POLL_WAIT_SECONDS)
+    wait = read_query(request, WAIT)
     prediction = await read_when_ended(context, caller.account_id, prediction_id, wait)
     response = await prediction_answer(context, prediction)
     return not_modified(request, response)

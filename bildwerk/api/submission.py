@@ -12,10 +12,11 @@ from starlette.requests import Request
 from bildwerk.api import request_headers
 from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.kept_body import kept_body
+from bildwerk.api.loras import chosen_loras
 from bildwerk.domain.catalog import ModelSpec, find_model
 from bildwerk.domain.errors import InvalidHeader, InvalidParameter, ModelNotFound, ModelUnavailable
 from bildwerk.domain.pricing import price
-from bildwerk.engine.request import MAX_SEED, GenerateRequest
+from bildwerk.engine.request import MAX_SEED, GenerateRequest, LoraChoice
 from bildwerk.jobs import idempotency
 from bildwerk.jobs.engine_request import as_input, batch_key_text
 from bildwerk.jobs.submission import IdempotencyKey, Submission, new_prediction_id
@@ -55,7 +56,7 @@ def read_order(request: Request, body: Mapping[str, Any], kind: str, *, is_repla
     if not is_replay:
         require_worker(context, spec)
     wanted, warnings = read_image_input(spec, flat)
-    asked = engine_request(wanted)
+    asked = engine_request(wanted, () if is_replay else chosen_loras(context, spec, wanted))
     preferred = request_headers.prefer_wait_seconds(headers)
     submission = Submission(
         prediction_id=new_prediction_id(),
@@ -93,7 +94,7 @@ def require_worker(context: Context, spec: ModelSpec) -> None:
         raise ModelUnavailable(f"no worker can serve {spec.id}: {reason}", retry_after=30)
 
 
-def engine_request(wanted: ImageInput) -> GenerateRequest:
+def engine_request(wanted: ImageInput, loras: tuple[LoraChoice, ...]) -> GenerateRequest:
     return GenerateRequest(
         prompt=wanted.prompt,
         width=wanted.width,
@@ -103,6 +104,7 @@ def engine_request(wanted: ImageInput) -> GenerateRequest:
         num_images=wanted.num_images,
         guidance=wanted.guidance,
         output_format=wanted.output_format,
+        loras=loras,
     )
 
 

@@ -1,13 +1,14 @@
 """The query of the usage and cost pages: which days, grouped how, and which part of the rows."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from starlette.requests import Request
 
-from bildwerk.api.query import integer
+from bildwerk.api.query import read_query
 from bildwerk.domain.errors import InvalidParameter
+from bildwerk.schemas.parameter import Parameter
 from bildwerk.store.usage import DAY_MS
 
 MAX_DAYS = 180
@@ -16,6 +17,67 @@ MAX_FILTERS = 100
 GROUPS = ("model", "model_type", "api_key")
 SCOPES = ("self", "account")
 _EPOCH = date(1970, 1, 1)
+START_DATE = Parameter(
+    name="start_date",
+    kind="string",
+    title="From",
+    description="The first day, in UTC.",
+    required=True,
+    format="date",
+)
+END_DATE = Parameter(
+    name="end_date",
+    kind="string",
+    title="Until",
+    description=f"The first day that no longer counts, 1 to {MAX_DAYS} days after start_date.",
+    required=True,
+    format="date",
+)
+GROUP_BY = Parameter(
+    name="group_by[]",
+    synonyms=("group_by",),
+    kind="string",
+    title="Groups",
+    description="One result for each of these, not one a day.",
+    options=GROUPS,
+)
+MODEL_TYPES = Parameter(
+    name="model_types[]",
+    synonyms=("model_types",),
+    kind="string",
+    title="Kinds",
+    description="Only models of these kinds, such as image.",
+)
+MODEL_IDS = Parameter(
+    name="model_ids[]", synonyms=("model_ids",), kind="string", title="Models", description="Only these models."
+)
+FIRST_ROW = Parameter(
+    name="page",
+    kind="integer",
+    title="Page",
+    description="The next_page of the answer before.",
+    default=0,
+    minimum=0,
+    maximum=10**6,
+)
+ROWS = Parameter(
+    name="limit",
+    kind="integer",
+    title="Rows",
+    description="How many results at most.",
+    default=100,
+    minimum=1,
+    maximum=MAX_ROWS,
+)
+SCOPE = Parameter(
+    name="scope",
+    kind="string",
+    title="Scope",
+    description="A key speaks for its whole account, so that both are the same.",
+    default=SCOPES[0],
+    options=SCOPES,
+)
+USAGE = (START_DATE, END_DATE, GROUP_BY, MODEL_TYPES, MODEL_IDS, ROWS, FIRST_ROW, SCOPE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -35,18 +97,18 @@ class UsageQuery:
 
 def read_usage_query(request: Request) -> UsageQuery:
     """Raises `InvalidParameter`."""
-    first_day, end_day = day_of(request, "start_date"), day_of(request, "end_date")
+    first_day, end_day = day_of(request, START_DATE.name), day_of(request, END_DATE.name)
     if not first_day < end_day <= first_day + MAX_DAYS:
         raise InvalidParameter(f"end_date must be 1 to {MAX_DAYS} days after start_date", param="end_date")
     return UsageQuery(
-        scope=one_of(request, "scope", SCOPES),
+        scope=read_query(request, SCOPE),
         first_day=first_day,
         end_day=end_day,
-        group_by=tuple(name for name in GROUPS if name in groups(request)),
-        model_types=frozenset(word.lower() for word in listed(request, "model_types")),
-        model_ids=frozenset(listed(request, "model_ids")),
-        first_row=integer(request, "page", default=0, low=0, high=10**6),
-        max_rows=integer(request, "limit", default=100, low=1, high=MAX_ROWS),
+        group_by=tuple(name for name in GROUPS if name in listed(request, GROUP_BY)),
+        model_types=frozenset(word.lower() for word in listed(request, MODEL_TYPES)),
+        model_ids=frozenset(listed(request, MODEL_IDS)),
+        first_row=read_query(request, FIRST_ROW),
+        max_rows=read_query(request, ROWS),
     )
 
 
@@ -69,23 +131,10 @@ def today(now: int) -> int:
     return now // DAY_MS
 
 
-def groups(request: Request) -> list[str]:
-    found = listed(request, "group_by")
-    if not set(found) <= set(GROUPS):
-        raise InvalidParameter(f"group_by must be among {', '.join(GROUPS)}", param="group_by")
-    return found
-
-
-def listed(request: Request, name: str) -> list[str]:
-    """The values of `name[]=a&name[]=b`, also without the brackets."""
-    found = request.query_params.getlist(f"{name}[]") + request.query_params.getlist(name)
+def listed(request: Request, parameter: Parameter) -> list[str]:
+    """The values of `name[]=a&name[]=b`, also without the brackets, under which name errors speak of them."""
+    found = [text for name in parameter.names for text in request.query_params.getlist(name)]
+    called = replace(parameter, name=parameter.name.removesuffix("[]"))
     if len(found) > MAX_FILTERS:
-        raise InvalidParameter(f"{name} may have {MAX_FILTERS} values at most", param=name)
-    return found
-
-
-def one_of(request: Request, name: str, legal: tuple[str, ...]) -> str:
-    word = request.query_params.get(name, legal[0])
-    if word not in legal:
-        raise InvalidParameter(f"{name} must be one of {', '.join(legal)}", param=name)
-    return word
+        raise InvalidParameter(f"{called.name} may have {MAX_FILTERS} values at most", param=called.name)
+    return [called.read(text) for text in found]

@@ -15,8 +15,8 @@ def folder_of(model: ModelSpec, models_folder: Path) -> Path:
     return models_folder / model.id.replace("/", "--")
 
 
-def how_to_get(model: ModelSpec, folder: Path) -> str:
+def how_to_get(model: ModelSpec) -> str:
     """A sentence for those who lack the files."""
     if model.embedded:
         return f"{model.id} is part of Bildwerk: this installation is incomplete, install it again"
-    return f"download it with: hf download {model.source} --local-dir {folder}"
+    return f"fetch it with: bildwerk models pull {model.short_name}"

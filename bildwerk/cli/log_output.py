@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
@@ -10,13 +11,27 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 
 class StandardError:
-    """Whatever is standard error at the moment of writing."""
+    """Whatever is standard error at the moment of writing.
+
+    A line that it does not take, as when its disk is full, is dropped and counted: work goes on without it.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        try:
+            if self.lost:
+                sys.stderr.write(f"\nbildwerk: {self.lost} log lines were lost\n")
+                self.lost = 0
+            return sys.stderr.write(text)
+        except OSError:
+            self.lost += text.count("\n")
+            return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure_log(level: str) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +21,7 @@ CPU_FEATURES = {
 }
 """What we call it, and the flags of /proc/cpuinfo, x86-64 and aarch64, any of which says it is there."""
 ENGINE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
-DEVICES_MODULE = "bildwerk.engine.devices"
+OUTLOOK_MODULE = "bildwerk.engine.outlook"
 DEVICES_TIMEOUT_SECONDS = 60
 WITHOUT_CURRENT_FOLDER = "-P"
 """Otherwise a file torch.py that lies there would be run."""
@@ -80,12 +81,30 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def read_devices() -> dict[str, Any]:
-    """What torch sees, asked in a process of its own: {"torch", "devices": [{"name", "description", ...}]}, or
-    {"error": sentence} where torch cannot say."""
+def memory_free(proc: Path = Path("/proc"), group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that a new process may take: what the kernel has available, or what is left of a container's limit."""
+    kilobytes = _colon_lines(proc / "meminfo").get("MemAvailable")
+    available = None if kilobytes is None else int(kilobytes.split()[0]) * 1024
+    limit, used = _number(group / "memory.max"), _number(group / "memory.current")
+    left = None if limit is None or used is None else max(0, limit - used)
+    return min((count for count in (available, left) if count is not None), default=None)
+
+
+def _number(path: Path) -> int | None:
+    """What a control file holds; None where there is none, or no limit."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_devices(models: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """What torch sees, asked in a process of its own: {"torch", "devices": [{"name", "description", ...}], "models"},
+    or {"error": sentence} where torch cannot say. models: `engine.outlook.Asked` by id; in the answer, outlooks."""
     try:
         answer = subprocess.run(
-            [sys.executable, WITHOUT_CURRENT_FOLDER, "-m", DEVICES_MODULE],
+            [sys.executable, WITHOUT_CURRENT_FOLDER, "-m", OUTLOOK_MODULE],
+            input=json.dumps({"models": models or {}, "host_free_bytes": memory_free()}),
             capture_output=True,
             text=True,
             timeout=DEVICES_TIMEOUT_SECONDS,

@@ -12,6 +12,7 @@ from pathlib import Path
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
+from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.cli.failure import CommandError, ExitCode
 from bildwerk.cli.machine import package_version
 from bildwerk.domain.errors import BildwerkError
@@ -19,9 +20,12 @@ from bildwerk.domain.errors import BildwerkError
 COMMANDS = {
     "generate": ("bildwerk.cli.commands.generate:generate", "Make pictures from a prompt, on this machine."),
     "models": ("bildwerk.cli.commands.models:models", "The models that can be asked for."),
+    "loras": ("bildwerk.cli.commands.loras:loras", "The LoRAs that requests may name: add, list and remove them."),
     "doctor": ("bildwerk.cli.commands.doctor:doctor", "Can this machine make pictures, and if not, why not?"),
+    "bench": ("bildwerk.cli.commands.bench:bench", "How fast does this machine make pictures?"),
     "serve": ("bildwerk.cli.commands.serve:serve", "Serve pictures behind the API, until a signal."),
     "keys": ("bildwerk.cli.commands.keys:keys", "API keys: make, list and revoke them."),
+    "accounts": ("bildwerk.cli.commands.accounts:accounts", "Accounts: make, list, show and top them up."),
     "check": ("bildwerk.cli.commands.check:check", "Do the books, the predictions and the stored pictures agree?"),
 }
 """Each by its import path: a command is imported when it is run, or when its own help is asked for."""
@@ -48,7 +52,7 @@ def main(tokens: Sequence[str]) -> int:
         result = build_app()(list(tokens), exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return ExitCode.OK if result is None else int(result)
-    except (BildwerkError, CommandError, CycloptsError) as error:
+    except (BildwerkError, CheckpointError, CommandError, CycloptsError) as error:
         return explain(error)
     except KeyboardInterrupt:
         print("bildwerk: interrupted", file=sys.stderr)

@@ -22,7 +22,7 @@ class ModelState:
 
     @property
     def advice(self) -> str | None:
-        return None if self.is_ready else how_to_get(self.model, self.folder)
+        return None if self.is_ready else how_to_get(self.model)
 
     def as_json(self) -> dict[str, object]:
         facts = {"ready": self.is_ready, "folder": str(self.folder), "problems": self.problems, "advice": self.advice}

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bildwerk.checkpoints.loras import Loras
 from bildwerk.cli.failure import CommandError
-from bildwerk.cli.model_files import engine_spec, named_model
+from bildwerk.cli.lora_options import chosen_loras
+from bildwerk.cli.model_files import engine_spec, models_folder, named_model
 from bildwerk.cli.model_state import complete_folder
 from bildwerk.cli.output_file import check_writable, format_of, numbered
 from bildwerk.cli.picture_size import parse_size
@@ -31,6 +33,7 @@ class Wishes:
     n: int = 1
     model: str = "flux-tiny"
     guidance: float | None = None
+    loras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,9 @@ def take_order(wishes: Wishes) -> Order:
         raise CommandError(f"number of pictures {wishes.n} is outside 1 to {MAX_PICTURES}")
     request = requested(model, wishes, format_of(wishes.output))
     spec = engine_spec(model, complete_folder(model))
+    if wishes.loras:
+        request = replace(request, loras=chosen_loras(model, wishes.loras))
+        spec = replace(spec, loras_folder=Loras(models_folder()).folder(model.id))
     try:
         fitted = fit(spec, request)
     except ValueError as error:

@@ -3,7 +3,7 @@
 On a terminal: progress bars and warnings on standard error, one line a picture on standard output.
 Elsewhere, or with --json: one JSON object a line on standard output, each with an "event":
 
-    {"event": "start", "model", "prompt", "width", "height", "steps", "seed", "images"}
+    {"event": "start", "model", "prompt", "width", "height", "steps", "seed", "images", "loras"}
     {"event": "progress", "stage": "load" | "encode" | "denoise" | "decode", "done", "total"}
     {"event": "warning", "message"}
     {"event": "image", "path", "seed", "width", "height", "bytes", "media_type", "timings": {stage: seconds}}
@@ -83,6 +83,7 @@ class JsonReport:
                 "steps": request.steps,
                 "seed": request.seed,
                 "images": request.num_images,
+                "loras": [{"name": lora.name, "scale": lora.scale} for lora in request.loras],
             }
         )
 
@@ -118,7 +119,8 @@ class TextReport:
 
     def start(self, model: str, request: GenerateRequest) -> None:
         size, steps = f"{request.width}x{request.height}", counted(request.steps, "step")
-        self._bar.say(f"{model}, {size}, {steps}, seed {request.seed}")
+        loras = "".join(f", LoRA {lora.name}:{lora.scale:g}" for lora in request.loras)
+        self._bar.say(f"{model}, {size}, {steps}, seed {request.seed}{loras}")
 
     def progress(self, progress: Progress) -> None:
         self._bar.show(progress.stage, progress.done, progress.total)

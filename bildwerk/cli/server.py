@@ -11,6 +11,7 @@ import uvicorn
 from bildwerk.app import Service
 from bildwerk.cli.guarded_protocol import GuardedProtocol
 from bildwerk.domain.errors import SetupError
+from bildwerk.settings import MAX_PORT
 
 GRACEFUL_SECONDS = 10
 BACKLOG = 1024
@@ -79,6 +80,8 @@ def fixed_options() -> dict[str, object]:
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 takes any that is free. Raises `SetupError`."""
+    if not 0 <= port <= MAX_PORT:
+        raise SetupError(f"--port must be from 0 to {MAX_PORT}, not {port}")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -35,7 +35,8 @@ class EngineNumbers:
 class ModelSpec:
     """One entry of the catalog. Prices are integer micro-dollars; `embedded` weights ship with the package.
 
-    `max_input_images` is how many pictures a request may start from; 0 for a model that only reads text.
+    `max_input_images` is how many pictures a request may start from; 0 for a model that only reads text. `max_loras`
+    is how many LoRAs one may name.
     """
 
     id: str
@@ -52,6 +53,7 @@ class ModelSpec:
     source: str
     engine: EngineNumbers
     max_input_images: int = 0
+    max_loras: int = 0
 
     @property
     def short_name(self) -> str:

@@ -33,6 +33,7 @@ BildwerkError
 │   ├── RateLimited             rate_limited            more requests a minute than the key may send
 │   └── QueueFull               queue_full              more waiting predictions than may wait
 ├── Unavailable
+│   ├── Overloaded              overloaded              the bodies of other requests take all the room there is
 │   ├── ModelUnavailable        model_unavailable       no worker can serve the model
 │   └── StorageUnavailable      storage_unavailable     the disk or the database does not take writes
 ├── SetupError                  setup_error             this machine or its data folder; explained at the command line
@@ -224,6 +225,11 @@ class Unavailable(BildwerkError):
     def __init__(self, message: str = "", *, retry_after: float = 5.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    default_message = "too many large requests are being received at the moment"
 
 
 class ModelUnavailable(Unavailable):

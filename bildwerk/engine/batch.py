@@ -7,7 +7,7 @@ from PIL import Image
 
 from bildwerk.engine import images
 from bildwerk.engine.fitting import Fitted, fit
-from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest, IsCancelled
+from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest, IsCancelled, LoraChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of one size, one number of steps and one guidance."""
+    """Rows of one size, one number of steps, one guidance and the same LoRAs."""
 
     rows: tuple[Row, ...]
     steps: int
     guidance: float | None
     render_width: int
     render_height: int
+    loras: tuple[LoraChoice, ...] = ()
 
     @staticmethod
     def of(spec: EngineSpec, requests: Sequence[GenerateRequest]) -> "Batch":
@@ -70,6 +71,7 @@ class Batch:
             guidance=first.request.guidance,
             render_width=first.render_width,
             render_height=first.render_height,
+            loras=first.request.active_loras,
         )
 
     @property

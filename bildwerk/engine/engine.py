@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 
 from bildwerk.engine import out_of_memory
+from bildwerk.engine.arithmetic import find_arithmetic, make_fast
 from bildwerk.engine.batch import Batch
 from bildwerk.engine.consistency import check_consistency
 from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
-from bildwerk.engine.devices import find_device, find_dtype, wait_for
+from bildwerk.engine.devices import find_device, wait_for
+from bildwerk.engine.loras import LoraCache, adapted
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -44,22 +46,34 @@ class FluxEngine:
         self.device = device
         self.dtype = dtype
         self.prompt_encoder = PromptEncoder(components, spec.max_text_tokens, device)
+        self.loras = LoraCache(spec, components.transformer, dtype, device)
         self.encoding_threads = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="image-encoding")
 
     @classmethod
-    def load(cls, spec: EngineSpec, device: str | None = None, dtype: str | None = None) -> Self:
+    def load(
+        cls,
+        spec: EngineSpec,
+        device: str | None = None,
+        dtype: str | None = None,
+        precision: str | None = None,
+        *,
+        eager: bool = False,
+    ) -> Self:
         """Read the model's folder. Without a device: the GPU where there is one; without a dtype: the spec's.
 
-        Raises `EngineError` for a folder that is incomplete or damaged, for a device that is not there, and for one
-        without enough memory (`OutOfMemoryError`).
+        Models in bfloat16 are made fast, in the `precision` bf16 if none is given; `eager` leaves them as written.
+        Raises `EngineError` for a folder that is incomplete or damaged, for a device or a precision that is not there,
+        and for a device without enough memory (`OutOfMemoryError`).
         """
-        chosen_device, chosen_dtype = find_device(device), find_dtype(spec.dtype if dtype is None else dtype)
+        chosen_device, chosen = find_device(device), find_arithmetic(spec, dtype, precision)
         try:
-            with out_of_memory.explained(f"the weights of {spec.id} in {_name(chosen_dtype)}", chosen_device):
-                components = load_components(spec.folder, chosen_dtype, chosen_device)
+            with out_of_memory.explained(f"the weights of {spec.id} in {_name(chosen.dtype)}", chosen_device):
+                components = load_components(spec.folder, chosen.dtype, chosen_device)
+                if chosen.precision is not None and not eager:
+                    make_fast(components, spec, chosen.precision, chosen_device)
         except (WeightsError, OSError) as error:
             raise EngineError(f"{spec.id} cannot be loaded: {error}") from error
-        return cls(spec, components, chosen_device, chosen_dtype)
+        return cls(spec, components, chosen_device, chosen.dtype)
 
     @torch.inference_mode()
     def generate(
@@ -68,13 +82,15 @@ class FluxEngine:
         """As `Engine.generate`."""
         batch, clock = Batch.of(self.spec, requests), Stopwatch()
         with out_of_memory.explained(batch.description, self.device):
+            loras = self.loras.loaded(batch.loras)
             with clock.stage("encode"):
                 prompts = self.prompt_encoder.encode(batch.prompts)
                 wait_for(self.device)
             yield Progress("encode", 1, 1)
 
             blank = canvas = blank_canvas(self.components, batch, prompts)
-            for canvas in clock.each("denoise", denoise(self.components, blank, is_cancelled)):
+            steps = adapted(self.components.transformer, loras, denoise(self.components, blank, is_cancelled))
+            for canvas in clock.each("denoise", steps):
                 yield Progress("denoise", canvas.step, batch.steps)
 
             files: deque[Future[GeneratedImage]] = deque()
@@ -92,9 +108,10 @@ class FluxEngine:
         pixels = self.components.autoencoder.decode(canvas.latents.to(self.dtype))[0].float()  # 3 H W
         if not pixels.isfinite().all():
             [row] = canvas.batch.rows
+            adapted_by = "".join(f", with the LoRA {lora.name}" for lora in canvas.batch.loras)
             raise EngineError(
                 f"{self.spec.id} computed NaN or infinity instead of a picture for seed {row.seed} in "
-                f"{_name(self.dtype)}: its weights are damaged, or that type is too narrow for them"
+                f"{_name(self.dtype)}{adapted_by}: its weights are damaged, or that type is too narrow for them"
             )
         levels = pixels.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
         return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())

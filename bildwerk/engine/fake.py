@@ -1,4 +1,4 @@
-"""An engine without torch: it paints a plain picture that depends on prompt and seed alone.
+"""An engine without torch: it paints a plain picture that depends on prompt, seed and LoRAs alone.
 
 The service's tests and a laptop without torch run the real application on it.
 """
@@ -10,6 +10,7 @@ from hashlib import blake2b
 from PIL import Image, ImageDraw
 
 from bildwerk.engine.batch import Batch, Row
+from bildwerk.engine.lora_choices import require_present
 from bildwerk.engine.request import (
     EngineSpec,
     Event,
@@ -38,6 +39,7 @@ class FakeEngine:
     ) -> Iterator[Event]:
         """As `Engine.generate`."""
         asked, clock = Batch.of(self.spec, requests), Stopwatch()
+        require_present(self.spec, asked.loras)
         clock.seconds["encode"] = 0.0
         yield Progress("encode", 1, 1)
 
@@ -63,8 +65,9 @@ class FakeEngine:
 
 
 def paint(row: Row) -> Image.Image:
-    """A sky, a sun and a ground in colors of the prompt's and the seed's hash."""
-    digest = blake2b(f"{row.seed}:{row.request.prompt}".encode(), digest_size=PALETTE_BYTES + 2).digest()
+    """A sky, a sun and a ground in colors of the hash of the seed, the prompt and the LoRAs."""
+    loras = "".join(f"<{lora.name}:{lora.scale}>" for lora in row.request.active_loras)
+    digest = blake2b(f"{row.seed}:{row.request.prompt}{loras}".encode(), digest_size=PALETTE_BYTES + 2).digest()
     sky, sun, ground = (tuple(digest[i : i + 3]) for i in range(0, PALETTE_BYTES, 3))
     width, height = row.fitted.render_width, row.fitted.render_height
     x, y = digest[-2] * width // 255, digest[-1] * height // 510

@@ -47,8 +47,13 @@ class Speed:
     cpu: CpuFeatures | None = None
 
 
-def best_speed(networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int) -> Speed:
-    """What is fastest on the device that the networks lie on, for requests like this one."""
+def best_speed(
+    networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int, *, compiles: bool = True
+) -> Speed:
+    """What is fastest on the device that the networks lie on, for requests like this one.
+
+    Without `compiles`, nothing that takes minutes at the first call of each shape.
+    """
     weight = networks.transformer.img_in.weight
     if weight.device.type == "cpu" and weight.dtype == torch.bfloat16:
         return Speed(chosen, attend=matmul_attention, attend_in_decoder=matmul_attention, cpu=cpu_features())
@@ -59,8 +64,8 @@ def best_speed(networks: Networks, chosen: Precision, bucket: Bucket, text_token
 
     return Speed(
         chosen,
-        Compiler() if on_gpu else None,
-        graphs=on_gpu,
+        Compiler() if on_gpu and compiles else None,
+        graphs=on_gpu and compiles,
         attend=fastest(joint_shape(networks.transformer.params, networks.autoencoder.params, bucket, text_tokens)),
         attend_in_decoder=fastest(decoder_shape(networks.autoencoder.params, bucket)),
     )

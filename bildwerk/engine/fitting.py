@@ -2,12 +2,20 @@
 moved to the nearest that can, and every move leaves a warning.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import isfinite
 
-from bildwerk.engine.request import IMAGE_FORMATS, MAX_SEED, EngineSpec, GenerateRequest
+from bildwerk.engine.request import (
+    IMAGE_FORMATS,
+    MAX_LORA_SCALE,
+    MAX_LORAS,
+    MAX_SEED,
+    EngineSpec,
+    GenerateRequest,
+    LoraChoice,
+)
 
 MAX_ACCEPTED_STEPS = 50
 SAME_ASPECT = 0.9
@@ -55,6 +63,7 @@ def check(spec: EngineSpec, request: GenerateRequest) -> None:
     _check_seeds(request.seed, request.num_images)
     if request.guidance is not None and not isfinite(request.guidance):
         raise ValueError(f"guidance {request.guidance} is not a finite number")
+    _check_loras(request.loras)
     _check_size(spec, request.width, request.height)
     if request.output_format not in IMAGE_FORMATS:
         raise ValueError(f"output format {request.output_format!r} is not one of {', '.join(IMAGE_FORMATS)}")
@@ -70,6 +79,18 @@ def _check_seeds(seed: int, num_images: int) -> None:
     last = seed + num_images - 1
     if last > MAX_SEED:
         raise ValueError(f"seed {seed} is too high for {num_images} images: the last seed {last} is above {MAX_SEED}")
+
+
+def _check_loras(loras: Sequence[LoraChoice]) -> None:
+    if len(loras) > MAX_LORAS:
+        raise ValueError(f"number of LoRAs {len(loras)} is outside 0 to {MAX_LORAS}")
+    for lora in loras:
+        if not -MAX_LORA_SCALE <= lora.scale <= MAX_LORA_SCALE:
+            limits = f"{-MAX_LORA_SCALE:g} to {MAX_LORA_SCALE:g}"
+            raise ValueError(f"weight {lora.scale:g} of the LoRA {lora.name} is outside {limits}")
+    names = [lora.name for lora in loras]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a LoRA is named more than once: {', '.join(names)}")
 
 
 def _check_size(spec: EngineSpec, width: int, height: int) -> None:

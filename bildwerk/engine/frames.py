@@ -11,7 +11,7 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from bildwerk.engine.request import GeneratedImage, GenerateRequest, Progress
+from bildwerk.engine.request import GeneratedImage, GenerateRequest, LoraChoice, Progress
 
 LENGTHS = struct.Struct(">II")
 MAX_HEADER_BYTES = 16_000_000
@@ -75,7 +75,10 @@ def batch_frame(requests: list[GenerateRequest]) -> bytes:
 
 
 def batch_requests(frame: Frame) -> list[GenerateRequest]:
-    return [GenerateRequest(**fields) for fields in frame.header["requests"]]
+    return [
+        GenerateRequest(**{**fields, "loras": tuple(LoraChoice(**lora) for lora in fields["loras"])})
+        for fields in frame.header["requests"]
+    ]
 
 
 def event_frame(event: Progress | GeneratedImage) -> bytes:

@@ -40,6 +40,8 @@ def parameters_text(model: str, request: GenerateRequest, seed: int) -> str:
     }
     if request.guidance is not None:
         facts["CFG scale"] = f"{request.guidance:g}"
+    if request.active_loras:
+        facts["Loras"] = " ".join(f"{lora.name}:{lora.scale:g}" for lora in request.active_loras)
     line = ", ".join(f"{name}: {value}" for name, value in facts.items())
     return f"{_writable(request.prompt)}\n{line}"
 

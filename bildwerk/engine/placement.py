@@ -24,6 +24,7 @@ from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, Transf
 from bildwerk.flux.t5 import Block as T5Block
 from bildwerk.flux.t5 import T5Encoder
 from bildwerk.flux.transformer import Flux
+from bildwerk.weights.uninitialized import Uninitialized
 
 T = TypeVar("T")
 
@@ -87,8 +88,12 @@ class Footprint:
     workspace: int
 
     @property
+    def weights(self) -> int:
+        return self.blocks + self.modulation + self.text + self.rest
+
+    @property
     def total(self) -> int:
-        return self.blocks + self.modulation + self.text + self.rest + self.workspace
+        return self.weights + self.workspace
 
 
 BF16, FP8 = Precision.BF16, Precision.FP8
@@ -168,7 +173,7 @@ def _row(shapes: ModelShapes, card: int) -> tuple[str, ...]:
 @lru_cache(maxsize=16)
 def _parts(shapes: ModelShapes, precision: Precision) -> tuple[Part, Part, Part, Part]:
     """Blocks without modulation, modulation, text encoder, and all that always stays."""
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialized():
         flux, t5 = Flux(shapes.transformer), T5Encoder(shapes.t5)
         others = ClipTextEncoder(shapes.clip), Autoencoder(shapes.autoencoder)
     modulations = [_numbers(part) for part in flux.modules() if isinstance(part, Modulation)]

@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from bildwerk.engine.request import EngineError
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
 
 L = TypeVar("L", bound=nn.Module)
@@ -29,6 +30,13 @@ class Precision(StrEnum):
     BF16 = "bf16"
     FP8 = "fp8"
     INT8 = "int8"
+
+
+def find_precision(name: str) -> Precision:
+    """Raises `EngineError` for one that is not known."""
+    if name not in {*Precision}:
+        raise EngineError(f"precision {name!r} is not one of {', '.join(Precision)}")
+    return Precision(name)
 
 
 def row_scales(x: Tensor, largest: float) -> Tensor:

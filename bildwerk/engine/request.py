@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+MAX_LORAS = 5
+"""Of one request."""
+MAX_LORA_SCALE = 4.0
+"""How strongly one may be applied, also against its direction."""
 IMAGE_FORMATS = ("png", "jpeg", "webp")
 MAX_SEED = 2**32 - 1
 ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -22,6 +26,10 @@ class EngineError(Exception):
 
 class OutOfMemoryError(EngineError, MemoryError):
     """The device has too little memory for a model, or for a batch; a smaller batch may still do."""
+
+
+class LoraError(EngineError, ValueError):
+    """A LoRA that a request names is not there, is not the one that was meant, or does not fit the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,24 @@ class EngineSpec:
     """None: the model has no guidance input."""
     dtype: str = "bfloat16"
     """Torch's name of the type to compute in, where the caller does not choose one."""
+    precision: str | None = None
+    """What the layers that see every token multiply in: bf16, fp8 or int8, beside bfloat16. None: as dtype."""
+    loras_folder: Path | None = None
+    """Where the LoRAs lie that requests may name; None: there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraChoice:
+    """A LoRA by its name in the spec's folder, and how strongly it is applied: 1 as it was made, 0 not at all.
+
+    `version` pins the file: where it has become another one since, the request fails. `file` is the path of a file
+    to take instead of the folder's; it is for owners at the command line and never comes from a client.
+    """
+
+    name: str
+    scale: float = 1.0
+    version: str | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +87,18 @@ class GenerateRequest:
     output_format: str = "png"
     embed_parameters: bool = True
     id: str = ""
+    loras: tuple[LoraChoice, ...] = ()
 
     @property
-    def batch_key(self) -> tuple[int, int, int, float | None]:
+    def active_loras(self) -> tuple[LoraChoice, ...]:
+        """Those that change anything, always in one order: sums of floats depend on it."""
+        return tuple(sorted((lora for lora in self.loras if lora.scale), key=lambda lora: (lora.name, lora.scale)))
+
+    @property
+    def batch_key(self) -> tuple[object, ...]:
         """Requests may share a batch exactly when their keys are equal."""
-        return (self.width, self.height, self.steps, self.guidance)
+        loras = tuple((lora.name, lora.scale, lora.version, lora.file) for lora in self.active_loras)
+        return (self.width, self.height, self.steps, self.guidance, loras)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +154,8 @@ class Engine(Protocol):
         `is_cancelled(request.id)` is asked before every step and before every row's decoding. A request for which it
         turns true costs nothing from there on and yields no picture; closing the iterator drops the whole batch.
 
-        Raises `ValueError` for requests whose batch keys differ or whose numbers the spec does not allow, and
-        `EngineError` where the model computes no picture or the memory does not suffice (`OutOfMemoryError`).
+        Raises `ValueError` for requests whose batch keys differ or whose numbers the spec does not allow, `LoraError`
+        for a LoRA that cannot be used, and `EngineError` where the model computes no picture or the memory does not
+        suffice (`OutOfMemoryError`).
         """
         ...

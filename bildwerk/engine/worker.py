@@ -92,7 +92,8 @@ def take_over_stdout() -> BinaryIO:
 
 def load_engine(header: dict[str, Any]) -> Engine:
     fields = dict(header["spec"])
-    spec = EngineSpec(**{**fields, "folder": Path(fields["folder"])})
+    paths = {name: Path(fields[name]) for name in ("folder", "loras_folder") if fields.get(name) is not None}
+    spec = EngineSpec(**{**fields, **paths})
     if header["engine"] == "fake":
         return FakeEngine(spec, step_seconds=header["step_seconds"])
     from bildwerk.engine.engine import FluxEngine

@@ -124,7 +124,10 @@ class LocalReplica:
         self._ready.clear()
         self._child = None
         self._state = State.STARTING
-        log.warning("worker ended", worker=self.name, status=status)
+        if self._stopping.is_set():
+            log.info("worker stopped", worker=self.name)
+        else:
+            log.warning("worker ended", worker=self.name, status=status)
 
     async def _mourn(self) -> None:
         """Count a death; after too many of them, pause."""

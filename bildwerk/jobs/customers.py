@@ -1,4 +1,4 @@
-"""Opening an account and giving out keys; the first start does both."""
+"""Opening an account, paying into it and giving out keys; the first start does all three."""
 
 import os
 from dataclasses import dataclass
@@ -8,10 +8,15 @@ from sqlalchemy import Connection
 
 from bildwerk.domain.account import ALL_SCOPES, MICRO_DOLLARS, Account, ApiKey, Scope
 from bildwerk.domain.api_key import NewApiKey, keyed_hash, new_api_key, random_base62
+from bildwerk.domain.errors import InvalidParameter
+from bildwerk.domain.pricing import dollars
 from bildwerk.store import accounts, ledger
 from bildwerk.store.files import fsync_folder
 
 FIRST_GRANT = 10 * MICRO_DOLLARS
+MAX_BALANCE = 1_000_000_000 * MICRO_DOLLARS
+"""Far below 2^63 micro-dollars, beyond which SQLite counts in floating point."""
+MAX_REFERENCE_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,40 @@ def open_account(connection: Connection, now: int, name: str, grant: int) -> Acc
     if grant:
         ledger.top_up(connection, now, account.id, grant, transfer_id=f"grant_{account.id}", reason="grant")
     return account
+
+
+def top_up(connection: Connection, now: int, account_id: str, amount: int, *, reference: str | None = None) -> bool:
+    """Pay `amount` micro-dollars into an account. False where the payment of that reference has been booked before.
+
+    Raises `InvalidParameter` for an amount that is not above 0 or brings the account above `MAX_BALANCE`, and for a
+    reference that is not printable or that names another payment.
+    """
+    transfer_id = f"topup_{random_base62(22)}" if reference is None else referenced_id(reference)
+    booked = ledger.find_payment(connection, transfer_id)
+    if booked is not None:
+        if booked != (ledger.prepaid_id(account_id), amount):
+            raise InvalidParameter(f"the reference {reference} already names another payment", param="reference")
+        return False
+    balance = ledger.balance(connection, account_id)
+    most = MAX_BALANCE - balance.prepaid - balance.held
+    if not 0 < amount <= most:
+        raise InvalidParameter(
+            f"an account may have {dollars(MAX_BALANCE)} USD at most: a top-up of this one must be from 0.000001 to "
+            f"{dollars(most)}, not {dollars(amount)}",
+            param="amount",
+        )
+    ledger.top_up(connection, now, account_id, amount, transfer_id=transfer_id, reason=reference or "")
+    return True
+
+
+def referenced_id(reference: str) -> str:
+    """The id of the one transfer that a reference names; it cannot be a random one's."""
+    if not (0 < len(reference) <= MAX_REFERENCE_CHARACTERS and reference.isprintable()):
+        raise InvalidParameter(
+            f"a reference must be 1 to {MAX_REFERENCE_CHARACTERS} printable characters, not {reference[:60]!r}",
+            param="reference",
+        )
+    return f"topup:{reference}"
 
 
 def give_key(

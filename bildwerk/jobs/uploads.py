@@ -11,6 +11,8 @@ from bildwerk.store.clock import Now
 from bildwerk.store.database import Database
 from bildwerk.store.files import Files
 
+BATCH = 500
+"""Uploads that one transaction forgets: others that write need not wait for more."""
 KEPT_MS = 24 * 3_600_000
 
 
@@ -37,8 +39,12 @@ async def keep(database: Database, files: Files, upload: Upload, data: bytes, ma
 
 
 async def sweep(database: Database, files: Files, now: Now) -> int:
-    """Delete the uploads past their end; how many there were."""
-    keys = await database.write(lambda connection: uploads.remove_expired(connection, now()))
-    for key in keys:
-        await asyncio.to_thread(files.delete, key)
-    return len(keys)
+    """Delete the uploads past their end, batch by batch until none is left; how many there were."""
+    deleted, count = 0, BATCH
+    while count >= BATCH:
+        keys = await database.write(lambda connection: uploads.remove_expired(connection, now(), BATCH))
+        for key in keys:
+            await asyncio.to_thread(files.delete, key)
+        count = len(keys)
+        deleted += count
+    return deleted

@@ -4,6 +4,7 @@ Clients build forms from the schema and refuse what it does not list, so it come
 validator reads.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from bildwerk.domain.catalog import ModelSpec
@@ -17,7 +18,8 @@ POLL_PATH = "/api/v1/model/prediction/{prediction_id}"
 MAX_UPLOAD_MB = 50
 
 
-def schema_document(spec: ModelSpec, public_url: str) -> dict[str, Any]:
+def schema_document(spec: ModelSpec, public_url: str, loras: Sequence[str] = ()) -> dict[str, Any]:
+    """`loras` are the names of those that can be asked for now."""
     return {
         "openapi": "3.1.0",
         "info": {"title": spec.display_name, "version": "1.0.0", "description": spec.description},
@@ -29,7 +31,7 @@ def schema_document(spec: ModelSpec, public_url: str) -> dict[str, Any]:
         },
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Input": input_schema(spec), "PredictionResponse": prediction_schema()},
+            "schemas": {"Input": input_schema(spec, loras), "PredictionResponse": prediction_schema()},
         },
     }
 
@@ -59,7 +61,7 @@ def json_content(schema: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def input_schema(spec: ModelSpec) -> dict[str, Any]:
+def input_schema(spec: ModelSpec, loras: Sequence[str] = ()) -> dict[str, Any]:
     model = {
         "type": "string",
         "title": "Model",
@@ -69,6 +71,8 @@ def input_schema(spec: ModelSpec) -> dict[str, Any]:
     }
     listed = [parameter for parameter in image_parameters(spec) if parameter.listed]
     properties = {"model": model} | {parameter.name: property_schema(parameter) for parameter in listed}
+    if loras and "loras" in properties:
+        properties["loras"]["items"]["properties"]["path"]["examples"] = list(loras)
     return {
         "type": "object",
         "title": "Input",
@@ -85,6 +89,7 @@ def property_schema(parameter: Parameter) -> dict[str, Any]:
         "title": parameter.title,
         "description": parameter.description,
         "default": parameter.default,
+        "format": parameter.format,
         "enum": list(parameter.options) or None,
         "examples": list(parameter.examples) or None,
         "minimum": parameter.minimum,
@@ -95,8 +100,18 @@ def property_schema(parameter: Parameter) -> dict[str, Any]:
         "x-step": parameter.step,
         "x-accept": parameter.accept,
         "x-max-size-mb": MAX_UPLOAD_MB if parameter.accept else None,
+        "maxItems": parameter.max_items,
+        "items": items_schema(parameter.members) if parameter.members else None,
     }
     return {keyword: value for keyword, value in stated.items() if value is not None}
+
+
+def items_schema(members: Sequence[Parameter]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [member.name for member in members if member.required],
+        "properties": {member.name: property_schema(member) for member in members},
+    }
 
 
 def prediction_schema() -> dict[str, Any]:
@@ -154,7 +169,8 @@ def example_document(spec: ModelSpec) -> dict[str, Any]:
     return {"model": spec.id, "prompt": EXAMPLE_PROMPT, "size": size, "steps": engine.default_steps, "seed": 42}
 
 
-def readme_document(spec: ModelSpec) -> str:
+def readme_document(spec: ModelSpec, loras: Sequence[str] = ()) -> str:
+    """`loras` are the names of those that can be asked for now."""
     engine = spec.engine
     return f"""# {spec.display_name}
 
@@ -172,6 +188,16 @@ the first {engine.max_text_tokens} tokens of a prompt.
 | parameter | legal values | default | |
 |---|---|---|---|
 {chr(10).join(readme_row(parameter) for parameter in image_parameters(spec) if parameter.listed)}
+{loras_section(loras) if spec.max_loras else ""}"""
+
+
+def loras_section(names: Sequence[str]) -> str:
+    here = ", ".join(f"`{name}`" for name in names) or "none"
+    return f"""
+## LoRAs
+
+`"loras": [{{"path": "NAME", "scale": 0.8}}]` applies LoRAs to one request. `path` is the name that the owner of this
+server gave one; URLs are refused. Now here: {here}.
 """
 
 

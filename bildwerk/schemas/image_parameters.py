@@ -4,7 +4,8 @@ These rows are the one source of the validator (`inputs`), of the published sche
 form.
 """
 
-from bildwerk.domain.catalog import ModelSpec
+from bildwerk.domain.catalog import EngineNumbers, ModelSpec
+from bildwerk.schemas.loras import loras_parameter
 from bildwerk.schemas.parameter import Parameter
 
 MAX_STEPS = 50
@@ -24,6 +25,7 @@ def image_parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
         steps(spec),
         seed(),
         guidance(spec),
+        loras_parameter(spec.max_loras),
         *picture_parameters(spec),
         *delivery_parameters(),
         *tolerated_parameters(spec),
@@ -45,7 +47,7 @@ def prompt(spec: ModelSpec) -> Parameter:
 
 def size_parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
     engine = spec.engine
-    sides = f"from {engine.min_side} to {engine.max_side} pixels, rounded to a multiple of {engine.size_multiple}"
+    sides = f"from {engine.min_side} to {engine.max_side} pixels, {rounding(engine)}"
     return (
         Parameter(
             name="size",
@@ -61,6 +63,12 @@ def size_parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
         side("width", spec, f"Width {sides}. Goes before the width in size."),
         side("height", spec, f"Height {sides}. Goes before the height in size."),
     )
+
+
+def rounding(engine: EngineNumbers) -> str:
+    rounded = f"rounded to a multiple of {engine.size_multiple}"
+    largest = engine.max_native_pixels
+    return rounded if largest is None else f"{rounded} in pictures of at most {largest} pixels, exact in larger ones"
 
 
 def side(name: str, spec: ModelSpec, description: str) -> Parameter:

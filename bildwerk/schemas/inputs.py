@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from bildwerk.domain.catalog import ModelSpec
 from bildwerk.domain.errors import InvalidParameter, InvalidUrl
 from bildwerk.schemas.image_parameters import MAX_STEPS, image_parameters
+from bildwerk.schemas.loras import NamedLora, read_loras
 from bildwerk.schemas.parameter import Parameter
 from bildwerk.schemas.pictures import IMAGE_NAMES, read_pictures
 from bildwerk.schemas.sizes import read_size
@@ -32,6 +33,7 @@ class ImageInput:
     num_images: int
     guidance: float | None
     output_format: str
+    loras: tuple[NamedLora, ...]
     image: str | None
     mask_image: str | None
     strength: float
@@ -70,6 +72,7 @@ def read_image_input(spec: ModelSpec, flat: Mapping[str, Any]) -> tuple[ImageInp
     size, size_warnings = read_size(size_values(parameters, flat), spec.engine)
     steps, steps_warnings = clamped_steps(values["steps"], spec)
     image, image_warnings = read_pictures(spec, flat, values)
+    loras, lora_warnings = read_loras(values["loras"])
     result = ImageInput(
         model=spec.id,
         prompt=values["prompt"],
@@ -80,6 +83,7 @@ def read_image_input(spec: ModelSpec, flat: Mapping[str, Any]) -> tuple[ImageInp
         num_images=values["num_images"],
         guidance=values["guidance_scale"],
         output_format=values["output_format"],
+        loras=loras,
         image=image,
         mask_image=values["mask_image"],
         strength=values["strength"],
@@ -89,7 +93,7 @@ def read_image_input(spec: ModelSpec, flat: Mapping[str, Any]) -> tuple[ImageInp
         webhook_url=read_webhook_url(values["webhook_url"]),
     )
     unknown = unknown_warnings(parameters, flat)
-    return result, (*warnings, *size_warnings, *steps_warnings, *image_warnings, *unknown)
+    return result, (*warnings, *size_warnings, *steps_warnings, *image_warnings, *lora_warnings, *unknown)
 
 
 def read_values(parameters: Iterable[Parameter], flat: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

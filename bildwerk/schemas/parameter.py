@@ -25,10 +25,14 @@ class Parameter:
     max_length: int | None = None
     options: tuple[str, ...] = ()
     form: str | None = None
+    format: str | None = None
     examples: tuple[str, ...] = ()
     component: str | None = None
     accept: str | None = None
     step: int | None = None
+    members: tuple["Parameter", ...] = ()
+    """Of the objects in a list."""
+    max_items: int | None = None
     listed: bool = True
     """Whether the published schema names it; the others are only tolerated."""
     no_effect: str | None = None
@@ -48,6 +52,7 @@ class Parameter:
             "integer": f"an integer{self._range}",
             "number": f"a number{self._range}",
             "string": f"a text{self._length}",
+            "array": f"a list of at most {self.max_items} objects",
         }[self.kind]
 
     @property
@@ -109,7 +114,22 @@ def read_string(parameter: Parameter, value: Any) -> str:
     return value
 
 
-READERS = {"boolean": read_boolean, "integer": read_integer, "number": read_number, "string": read_string}
+def read_array(parameter: Parameter, value: Any) -> list[Any]:
+    """A list of a legal length; what is in it is another's to read."""
+    if not isinstance(value, list):
+        raise parameter.refuse(shown(value))
+    if len(value) > (parameter.max_items or 0):
+        raise parameter.refuse(f"one of {len(value)}")
+    return value
+
+
+READERS = {
+    "boolean": read_boolean,
+    "integer": read_integer,
+    "number": read_number,
+    "string": read_string,
+    "array": read_array,
+}
 
 
 def shown(value: Any) -> str:

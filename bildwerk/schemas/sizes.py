@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from bildwerk.domain.catalog import EngineNumbers
@@ -108,15 +109,32 @@ def round_down(side: float, multiple: int) -> int:
 
 
 def fitted(size: Size, limits: EngineNumbers) -> Size:
-    """`size` with both sides rounded to the model's multiple. Raises `InvalidParameter` if it has too many pixels."""
-    rounded = Size(nearest(size.width, limits), nearest(size.height, limits))
-    if rounded.width * rounded.height > limits.max_pixels:
+    """The nearest size that the model paints, for one within the area that it was trained for; any other as it is.
+
+    Pictures above that area are scaled up to the size that was asked for. The engine's own `output_size` moves no size
+    that comes from here. Raises `InvalidParameter` if it has too many pixels.
+    """
+    area = size.width * size.height
+    if area > limits.max_pixels:
         legal = f"at most {limits.max_pixels} pixels"
-        raise InvalidParameter(f"size must have {legal}, not {size} ({size.width * size.height})", param="size")
-    return rounded
+        raise InvalidParameter(f"size must have {legal}, not {size} ({area})", param="size")
+    if area > (limits.max_native_pixels or area):
+        return size
+    sides = product(multiples_around(size.width, limits), multiples_around(size.height, limits))
+    paintable = [Size(*each) for each in sides if is_paintable(*each, limits)]
+    return min(paintable, key=lambda other: distance(other, size), default=size)
 
 
-def nearest(side: int, limits: EngineNumbers) -> int:
-    multiple = limits.size_multiple
-    rounded = (side + multiple // 2) // multiple * multiple
-    return min(max(rounded, limits.min_side), limits.max_side)
+def multiples_around(side: int, limits: EngineNumbers) -> tuple[int, int]:
+    """The multiple at or above `side`, which is taken where both are as near, and the one at or below it."""
+    below = side // limits.size_multiple * limits.size_multiple
+    return below + limits.size_multiple * (below < side), below
+
+
+def is_paintable(width: int, height: int, limits: EngineNumbers) -> bool:
+    has_legal_sides = all(limits.min_side <= side <= limits.max_side for side in (width, height))
+    return has_legal_sides and width * height <= min(limits.max_pixels, limits.max_native_pixels or limits.max_pixels)
+
+
+def distance(one: Size, other: Size) -> int:
+    return abs(one.width - other.width) + abs(one.height - other.height)

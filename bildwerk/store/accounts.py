@@ -27,6 +27,12 @@ def first(connection: Connection) -> Account | None:
     return None if row is None else Account(row.id, row.name, row.created_at)
 
 
+def list_accounts(connection: Connection) -> list[Account]:
+    """All of them, oldest first."""
+    rows = connection.execute(select(accounts).order_by(accounts.c.created_at, accounts.c.id))
+    return [Account(row.id, row.name, row.created_at) for row in rows]
+
+
 def count(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(accounts)).scalar_one())
 

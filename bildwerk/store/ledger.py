@@ -32,6 +32,16 @@ class Transfer:
     request_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Micro-dollars that came into an account from outside, when (milliseconds since 1970), and why."""
+
+    id: str
+    amount: int
+    at: int
+    reason: str
+
+
 def prepaid_id(account_id: str) -> str:
     return f"{account_id}:{LedgerKind.PREPAID}"
 
@@ -131,3 +141,36 @@ def revenue(connection: Connection) -> int:
     """Micro-dollars earned, net of refunds, summed from the entries."""
     total = select(func.coalesce(func.sum(entries.c.amount), 0)).where(entries.c.ledger_account_id == REVENUE_ID)
     return int(connection.execute(total).scalar_one())
+
+
+def spent(connection: Connection, account_id: str) -> int:
+    """Micro-dollars that an account's predictions have cost, net of refunds, summed from the entries."""
+    total = (
+        select(func.coalesce(-func.sum(entries.c.amount), 0))
+        .select_from(entries)
+        .join(transfers, transfers.c.id == entries.c.transfer_id)
+        .where(entries.c.ledger_account_id.in_((prepaid_id(account_id), held_id(account_id))))
+        .where(transfers.c.kind.in_((TransferKind.CAPTURE, TransferKind.REFUND)))
+    )
+    return int(connection.execute(total).scalar_one())
+
+
+def payments(connection: Connection, account_id: str) -> list[Payment]:
+    """What came into an account, newest first."""
+    rows = connection.execute(
+        select(transfers.c.id, entries.c.amount, transfers.c.created_at, transfers.c.reason)
+        .join(entries, entries.c.transfer_id == transfers.c.id)
+        .where(transfers.c.kind == TransferKind.TOPUP, entries.c.ledger_account_id == prepaid_id(account_id))
+        .order_by(transfers.c.created_at.desc(), transfers.c.id)
+    )
+    return [Payment(row.id, row.amount, row.created_at, row.reason) for row in rows]
+
+
+def find_payment(connection: Connection, transfer_id: str) -> tuple[str, int] | None:
+    """The ledger account that a top-up went to, and its micro-dollars; None where there is no such top-up."""
+    row = connection.execute(
+        select(entries.c.ledger_account_id, entries.c.amount).where(
+            entries.c.transfer_id == transfer_id, entries.c.ledger_account_id != FUNDING_ID
+        )
+    ).one_or_none()
+    return None if row is None else (row.ledger_account_id, row.amount)

@@ -37,9 +37,10 @@ def byte_count(connection: Connection, account_id: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def remove_expired(connection: Connection, now: int) -> list[str]:
-    """Forget the uploads past their end; their object keys."""
-    rows = connection.execute(delete(uploads).where(uploads.c.expires_at <= now).returning(uploads.c.object_key))
+def remove_expired(connection: Connection, now: int, most: int) -> list[str]:
+    """Forget uploads past their end, `most` at a time; their object keys."""
+    due = select(uploads.c.id).where(uploads.c.expires_at <= now).limit(most)
+    rows = connection.execute(delete(uploads).where(uploads.c.id.in_(due)).returning(uploads.c.object_key))
     return [row.object_key for row in rows]
 
 

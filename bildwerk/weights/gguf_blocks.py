@@ -7,10 +7,9 @@ Source: ggml-org/ggml, `ggml-common.h` (the blocks' fields) and `ggml-quants.c` 
 import torch
 from torch import Tensor
 
+from bildwerk.weights.gguf_header import BLOCKS
 from bildwerk.weights.packed import Encoding
 
-SMALL_BLOCK = 32
-SUPER_BLOCK = 256
 SUB_BLOCKS = 8
 """In a super-block of Q4_K and Q5_K: 32 values each, with a scale and a minimum of 6 bits."""
 
@@ -80,10 +79,11 @@ def decode_q6_k(blocks: Tensor) -> Tensor:
     return torch.mul(scale.unsqueeze(-1), values.reshape(-1, 16, 16)).flatten(1)
 
 
-GGUF_ENCODINGS = {
-    "Q8_0": Encoding(SMALL_BLOCK, 34, decode_q8_0),
-    "Q4_0": Encoding(SMALL_BLOCK, 18, decode_q4_0),
-    "Q4_K": Encoding(SUPER_BLOCK, 144, decode_q4_k),
-    "Q5_K": Encoding(SUPER_BLOCK, 176, decode_q5_k),
-    "Q6_K": Encoding(SUPER_BLOCK, 210, decode_q6_k),
+DECODERS = {
+    "Q8_0": decode_q8_0,
+    "Q4_0": decode_q4_0,
+    "Q4_K": decode_q4_k,
+    "Q5_K": decode_q5_k,
+    "Q6_K": decode_q6_k,
 }
+GGUF_ENCODINGS = {name: Encoding(*BLOCKS[name], decode) for name, decode in DECODERS.items()}

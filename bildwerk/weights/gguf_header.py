@@ -2,7 +2,7 @@
 
 Format: magic, version, number of tensors, number of settings, the settings, the tensors' descriptions, padding to the
 alignment, then the tensors' data, each aligned. All numbers are little endian.
-Source: ggml-org/ggml, `docs/gguf.md`.
+Source: ggml-org/ggml, `docs/gguf.md`. Needs no torch.
 """
 
 import math
@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from bildwerk.weights.errors import WeightsError
-from bildwerk.weights.gguf_blocks import GGUF_ENCODINGS
 from bildwerk.weights.safetensors_header import MAX_TENSORS, TensorEntry, shown
 
 MAGIC = b"GGUF"
@@ -30,6 +29,8 @@ UINT32, STRING, ARRAY = 4, 8, 9
 ALIGNMENT_KEY = "general.alignment"
 TENSOR_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16"}
 FLOAT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+BLOCKS = {"Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210)}
+"""How many values a block has, and how many bytes."""
 
 
 @dataclass(slots=True)
@@ -169,12 +170,12 @@ def _bytes(name: str, dtype: str, shape: tuple[int, ...]) -> int:
         raise WeightsError(f"gives tensor {shown(name)} an impossible shape")
     if dtype in FLOAT_BYTES:
         return math.prod(shape) * FLOAT_BYTES[dtype]
-    encoding = GGUF_ENCODINGS[dtype]
-    if not shape or shape[-1] % encoding.block_values:
+    block_values, block_bytes = BLOCKS[dtype]
+    if not shape or shape[-1] % block_values:
         raise WeightsError(
-            f"gives tensor {shown(name)} rows that are no multiple of the {encoding.block_values} values of {dtype}"
+            f"gives tensor {shown(name)} rows that are no multiple of the {block_values} values of {dtype}"
         )
-    return math.prod(shape) // encoding.block_values * encoding.block_bytes
+    return math.prod(shape) // block_values * block_bytes
 
 
 def _aligned(position: int, alignment: int) -> int:

@@ -22,7 +22,7 @@ from bildwerk.weights.layouts import autoencoder_layouts, clip_layouts, t5_layou
 from bildwerk.weights.load_tokenizer import load_clip_tokenizer, load_t5_tokenizer
 from bildwerk.weights.measured_params import measure_autoencoder, measure_clip, measure_t5, measure_transformer
 from bildwerk.weights.places import Place, find_places, in_folder
-from bildwerk.weights.sections import Component
+from bildwerk.weights.signatures import Component
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 
 from bildwerk.flux.transformer import Flux
 from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.lora_file import LoraFile
+from bildwerk.weights.lora_kind import kind_of
 from bildwerk.weights.lora_metadata import read_alpha
 from bildwerk.weights.lora_names import LoraKey, Slot, parse_key, slots
-from bildwerk.weights.packed import PackedTensor
-from bildwerk.weights.read_safetensors import open_safetensors
+from bildwerk.weights.lora_place import LoraPlace
 from bildwerk.weights.safetensors_header import shown
-from bildwerk.weights.tensor_source import TensorSource
 
 FLOATS = frozenset({"F16", "BF16", "F32"})
 
@@ -46,31 +46,50 @@ class Patch:
 class Lora:
     """A file's adaptation of one architecture, by the names of the linear layers it patches."""
 
-    path: Path
+    title: str
     patches: Mapping[str, tuple[Patch, ...]]
+
+    @property
+    def byte_count(self) -> int:
+        """How much memory its matrices take."""
+        held = [matrix for patches in self.patches.values() for patch in patches for matrix in (patch.down, patch.up)]
+        return sum(matrix.numel() * matrix.element_size() for matrix in held)
 
 
 def load_lora(path: Path, model: Flux, dtype: torch.dtype, device: torch.device | str = "cpu") -> Lora:
-    """A safetensors file with the names of diffusers, kohya or the original.
+    """A safetensors file with the names of diffusers, kohya or the original. Raises `WeightsError`, as `as_lora`."""
+    return as_lora(LoraFile.read(LoraPlace.of_file(path)), model, dtype, device)
+
+
+def as_lora(file: LoraFile, model: Flux, dtype: torch.dtype, device: torch.device | str = "cpu") -> Lora:
+    """What a file changes of `model`, which may lie on the meta device.
 
     Raises `WeightsError` where it is damaged or was made for another architecture than that of `model`.
     """
-    files = open_safetensors(path)
-    parts = _parts(files)
+    parts = _parts(file)
     known = slots(model.params, [name for name, child in model.named_modules() if _is_linear(child)])
-    loaded = files.load(files.shapes())
-    usual_alpha = read_alpha(path)
+    unknown = next((owner for owner in parts if owner not in known), None)
+    if unknown is not None:
+        raise _unfit(file, model, f"it changes {shown(unknown)}, which this model does not have")
+    loaded, usual_alpha = file.load(file.shapes()), read_alpha(file)
     patches: dict[str, list[Patch]] = defaultdict(list)
     for owner, keys in parts.items():
-        if owner not in known:
-            raise WeightsError(
-                f"{path} is not for this model: it changes {shown(owner)}, which this model does not have"
-            )
         slot = known[owner]
-        patch = _patch(path, owner, slot, {part: loaded[name] for part, name in keys.items()}, usual_alpha)
-        _check_fits(path, owner, patch, model.get_submodule(slot.module), slot)
+        patch = _patch(file.title, owner, slot, {part: loaded[name] for part, name in keys.items()}, usual_alpha)
+        if misfit := _misfit(owner, patch, model.get_submodule(slot.module), slot):
+            raise _unfit(file, model, misfit)
         patches[slot.module].append(replace(patch, down=patch.down.to(device, dtype), up=patch.up.to(device, dtype)))
-    return Lora(path, {module: tuple(held) for module, held in patches.items()})
+    return Lora(file.title, {module: tuple(held) for module, held in patches.items()})
+
+
+def _unfit(file: LoraFile, model: Flux, reason: str) -> WeightsError:
+    """With what the file is for, and what would fit."""
+    params, kind = model.params, kind_of(file.shapes())
+    origin = "" if kind is None else f" It looks like a LoRA for {kind}."
+    return WeightsError(
+        f"{file.title} is not for this model: {reason}.{origin} What fits is a LoRA for a FLUX transformer of width "
+        f"{params.hidden_size:,} with {params.depth} double and {params.depth_single_blocks} single blocks"
+    )
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -78,55 +97,51 @@ def _is_linear(module: nn.Module) -> bool:
     return all(isinstance(getattr(module, side, None), int) for side in ("in_features", "out_features"))
 
 
-def _parts(files: TensorSource) -> dict[str, dict[LoraKey, str]]:
+def _parts(file: LoraFile) -> dict[str, dict[LoraKey, str]]:
     """The file's names, gathered by what they change."""
     parts: dict[str, dict[LoraKey, str]] = defaultdict(dict)
-    for name, dtype in files.dtypes().items():
+    for name, dtype in file.dtypes().items():
         if (found := parse_key(name)) is None:
-            raise WeightsError(f"{files.path} is not a LoRA that is understood: it holds {shown(name)}")
+            raise WeightsError(f"{file.title} is not a LoRA that is understood: it holds {shown(name)}")
         owner, part = found
         if part in parts[owner]:
-            raise WeightsError(f"{files.path} changes {shown(owner)} twice")
+            raise WeightsError(f"{file.title} changes {shown(owner)} twice")
         if dtype not in FLOATS:
-            raise WeightsError(f"{files.path} holds {shown(name)} in {dtype}; only 16- and 32-bit floats are read")
+            raise WeightsError(f"{file.title} holds {shown(name)} in {dtype}; only 16- and 32-bit floats are read")
         parts[owner][part] = name
     if not parts:
-        raise WeightsError(f"{files.path} holds no tensors")
+        raise WeightsError(f"{file.title} holds no tensors")
     return parts
 
 
-def _patch(
-    path: Path, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor | PackedTensor], usual_alpha: float | None
-) -> Patch:
+def _patch(title: str, owner: str, slot: Slot, tensors: Mapping[LoraKey, Tensor], usual_alpha: float | None) -> Patch:
     down, up = (tensors.get(part) for part in (LoraKey.DOWN, LoraKey.UP))
-    if not isinstance(down, Tensor) or not isinstance(up, Tensor):
-        raise WeightsError(f"{path} changes {shown(owner)} by half: one of its two matrices is missing")
+    if down is None or up is None:
+        raise WeightsError(f"{title} changes {shown(owner)} by half: one of its two matrices is missing")
     if down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1] or not len(down):
-        raise WeightsError(
-            f"{path} changes {shown(owner)} by matrices that do not fit together: {list(up.shape)} x {list(down.shape)}"
-        )
+        shapes = f"{list(up.shape)} x {list(down.shape)}"
+        raise WeightsError(f"{title} changes {shown(owner)} by matrices that do not fit together: {shapes}")
+    if not down.isfinite().all() or not up.isfinite().all():
+        raise WeightsError(f"{title} is damaged: its change of {shown(owner)} holds NaN or infinity")
     rank = len(down)
-    scale = _alpha(path, owner, tensors.get(LoraKey.ALPHA), usual_alpha or rank) / rank
+    scale = _alpha(title, owner, tensors.get(LoraKey.ALPHA), usual_alpha or rank) / rank
     return Patch(slot.begin, down.float(), slot.rearrange(up.float() * scale))
 
 
-def _alpha(path: Path, owner: str, alpha: Tensor | PackedTensor | None, usual: float) -> float:
+def _alpha(title: str, owner: str, alpha: Tensor | None, usual: float) -> float:
     """A file that says nothing has it included in its matrices: it is the rank, then."""
     if alpha is None:
         return usual
-    if not isinstance(alpha, Tensor) or alpha.numel() != 1 or not bool(alpha.isfinite().all()):
-        raise WeightsError(f"{path} gives {shown(owner)} an alpha that is not one finite number")
+    if alpha.numel() != 1 or not bool(alpha.isfinite().all()):
+        raise WeightsError(f"{title} gives {shown(owner)} an alpha that is not one finite number")
     return float(alpha)
 
 
-def _check_fits(path: Path, owner: str, patch: Patch, linear: nn.Module, slot: Slot) -> None:
+def _misfit(owner: str, patch: Patch, linear: nn.Module, slot: Slot) -> str | None:
     inputs, outputs = (getattr(linear, side) for side in ("in_features", "out_features"))
     rows = slot.rows or outputs
-    if (len(patch.up), patch.down.shape[1]) != (rows, inputs):
-        raise WeightsError(
-            f"{path} is not for this model: its change of {shown(owner)} is "
-            f"{[len(patch.up), patch.down.shape[1]]} instead of {[rows, inputs]}"
-        )
+    found, wanted = [len(patch.up), patch.down.shape[1]], [rows, inputs]
+    return None if found == wanted else f"its change of {shown(owner)} is {found} instead of {wanted}"
 
 
 @contextmanager

@@ -2,12 +2,10 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from bildwerk.weights.errors import WeightsError
+from bildwerk.weights.lora_file import LoraFile
 
 ENTRY = "lora_adapter_metadata"
 ALPHA = "transformer.lora_alpha"
@@ -15,30 +13,29 @@ UNUSUAL = ("transformer.alpha_pattern", "transformer.use_rslora", "transformer.u
 """Settings that change the arithmetic, and are not implemented."""
 
 
-def read_alpha(path: Path) -> float | None:
+def read_alpha(file: LoraFile) -> float | None:
     """The alpha of all changes in a file whose header was checked; None where nothing is noted.
 
     Raises `WeightsError` where something else is noted that would have to be honored.
     """
-    settings = _settings(path)
+    settings = _settings(file)
     unusual = [name for name in UNUSUAL if settings.get(name)]
     if unusual:
-        raise WeightsError(f"{path} needs {', '.join(unusual)}, which is not implemented")
+        raise WeightsError(f"{file.title} needs {', '.join(unusual)}, which is not implemented")
     alpha = settings.get(ALPHA)
     if alpha is None:
         return None
     if type(alpha) not in {int, float} or not math.isfinite(alpha) or not alpha:
-        raise WeightsError(f"{path}: {ALPHA} is {ascii(alpha)[:80]}, but must be a finite number other than 0")
+        raise WeightsError(f"{file.title}: {ALPHA} is {ascii(alpha)[:80]}, but must be a finite number other than 0")
     return float(alpha)
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _settings(file: LoraFile) -> dict[str, Any]:
+    text = file.metadata.get(ENTRY, "{}")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get(ENTRY, "{}")
-        settings = json.loads(text)
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: {ENTRY} cannot be read: {error}") from error
+        settings = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{file.title}: {ENTRY} cannot be read: {error}") from error
     if not isinstance(settings, dict):
-        raise WeightsError(f"{path}: {ENTRY} holds no JSON object")
+        raise WeightsError(f"{file.title}: {ENTRY} holds no JSON object")
     return settings

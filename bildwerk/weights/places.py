@@ -12,15 +12,16 @@ from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.read_gguf import open_gguf
 from bildwerk.weights.read_safetensors import find_safetensors, open_safetensors
 from bildwerk.weights.scaled_weights import ScaledWeights
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from bildwerk.weights.tensor_source import TensorSource
+from bildwerk.weights.unsafe_suffixes import UNSAFE_SUFFIXES
 
 READERS: dict[str, Callable[[Path], TensorSource]] = {
     ".safetensors": open_safetensors,
     ".sft": open_safetensors,
     ".gguf": open_gguf,
 }
-UNSAFE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"})
 MAX_FILES = 1000
 
 

@@ -17,7 +17,8 @@ from bildwerk.weights.packed import PackedTensor
 from bildwerk.weights.places import READERS, Place, in_folder
 from bildwerk.weights.row_levels import RowLevels, row_levels
 from bildwerk.weights.safetensors_header import shown
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from bildwerk.weights.tensor_source import TensorSource
 from bildwerk.weights.uninitialized import Uninitialized
 from bildwerk.weights.write_int8 import is_matrix, write_int8

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.gguf_blocks import GGUF_ENCODINGS
-from bildwerk.weights.gguf_header import read_gguf_header
 from bildwerk.weights.packed import PackedTensor
-from bildwerk.weights.place import check_place
 from bildwerk.weights.safetensors_header import TensorEntry
+from bildwerk.weights.single_file_header import read_gguf_entries
 
 FLOAT_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -56,11 +55,4 @@ def _tensor(content: Tensor, entry: TensorEntry) -> Tensor | PackedTensor:
 
 def open_gguf(path: Path) -> GgufFile:
     """Check one file. Raises `WeightsError`."""
-    check_place(path)
-    try:
-        with path.open("rb") as file:
-            return GgufFile(path, read_gguf_header(file, path.stat().st_size))
-    except WeightsError as error:
-        raise WeightsError(f"{path} {error}") from error
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    return GgufFile(path, read_gguf_entries(path))

@@ -105,7 +105,7 @@ class ScaledWeights:
 
     def _check_int8_scale(self, scale: Tensor | None, name: str) -> None:
         if scale is None:
-            raise WeightsError(f"{self.path}: {shown(name)} is in I8, but has no scale beside it ({', '.join(SCALES)})")
+            raise WeightsError(f"{self.path} holds {shown(name)} in I8 without a scale beside it ({', '.join(SCALES)})")
         if not bool((scale.isfinite() & (scale >= 0)).all()):
             raise WeightsError(f"{self.path}: a scale of {shown(name)} is negative, infinite or no number")
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bildwerk.api import application
-from bildwerk.api.route import Route
+from bildwerk.api.route import Contract, Route
 from tests.inline_service import inline_service
 
 PATHS = {"ours": "/api/v1/planted", "OpenAI's": "/v1/planted"}
@@ -19,7 +19,7 @@ async def fail(_request: Request) -> Response:
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
 def test_a_defect_is_answered_in_an_envelope(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    planted = Route("GET", path, fail, None, "fails")
+    planted = Route("GET", path, fail, None, "fails", Contract())
     monkeypatch.setattr(application, "ROUTES", (*application.ROUTES, planted))
     with inline_service(tmp_path) as service:
         answer = service.client.get(path, headers=service.headers)

@@ -172,7 +172,7 @@ def test_kinds_that_are_not_served_have_no_such_model(service: InlineService, ki
 def test_a_model_without_its_weights_says_how_to_get_them(service: InlineService):
     answer = submit(service, model="black-forest-labs/flux-schnell")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
-    assert "`hf download black-forest-labs/FLUX.1-schnell`" in answer.json()["message"]
+    assert "`bildwerk models pull flux-schnell`" in answer.json()["message"]
     assert str(service.folder.path) not in answer.text
     assert int(answer.headers["Retry-After"]) > 0
 

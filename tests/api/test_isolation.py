@@ -240,7 +240,11 @@ def test_a_cancel_is_idempotent_in_every_status(service: InlineService, predicti
 
 
 @pytest.mark.parametrize(
-    "query", ["no=0", "no=-1", "no=x", "no=1e3", "size=0", "size=-1", "size=x", "status=done", "no=99999999999999"]
+    "query",
+    [
+        *("no=0", "no=-1", "no=x", "no=1e3", "no=99999999999999", "no=", "pageNo=0", "page=x", "page=%D9%A5"),
+        *("size=0", "size=-1", "size=x", "pageSize=0", "pageSize=1.5", "status=done"),
+    ],
 )
 def test_a_page_outside_the_range_is_refused_by_name(service: InlineService, query: str):
     answer = service.client.get(f"{P}/history?{query}", headers=service.headers)
@@ -251,3 +255,26 @@ def test_a_page_outside_the_range_is_refused_by_name(service: InlineService, que
 def test_a_page_size_is_capped(service: InlineService):
     answer = service.client.get(f"{P}/history?size=1000000000", headers=service.headers)
     assert answer.json()["data"]["pageSize"] == 100
+
+
+@pytest.mark.parametrize("query", ["no=2&size=1", "pageNo=2&pageSize=1", "page=2&pageSize=1", "no=2&page=02&size=1"])
+def test_a_page_is_known_by_all_of_its_names(service: InlineService, query: str):
+    made = [
+        service.client.post(f"{P}/generateImage", json=GOOD, headers=service.headers).json()["id"] for _ in range(2)
+    ]
+    data = service.client.get(f"{P}/history?{query}", headers=service.headers).json()["data"]
+    assert [row["ID"] for row in data["items"]] == made[:1]
+    assert (data["pageNo"], data["pageSize"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "query", ["no=1&page=2", "pageNo=1&pageNo=2", "size=5&pageSize=6", "status=failed&status=completed"]
+)
+def test_contradicting_pages_are_refused_and_not_chosen_from(service: InlineService, query: str):
+    answer = service.client.get(f"{P}/history?{query}", headers=service.headers)
+    assert answer.status_code == 400
+    assert "was given more than once" in answer.json()["message"]
+
+
+def test_parameters_of_nobody_are_left_alone(service: InlineService):
+    assert service.client.get(f"{P}/history?utm_source=a&utm_source=b", headers=service.headers).status_code == 200

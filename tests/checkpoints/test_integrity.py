@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,22 @@ from bildwerk.checkpoints.location import folder_of, how_to_get
 from bildwerk.domain.catalog import load_catalog
 
 
-def safetensors(data_bytes: int = 64) -> bytes:
+def safetensors(data_bytes: int = 64, name: str = "weight") -> bytes:
     entry = {"dtype": "F32", "shape": [data_bytes // 4], "data_offsets": [0, data_bytes]}
-    header = json.dumps({"__metadata__": {"made": "here"}, "weight": entry}).encode()
+    header = json.dumps({"__metadata__": {"made": "here"}, name: entry}).encode()
     return len(header).to_bytes(8, "little") + header + bytes(data_bytes)
+
+
+TRANSFORMER_KEY, VAE_KEY, CLIP_KEY = "img_in.weight", "decoder.conv_in.weight", "text_model.final_layer_norm.weight"
+T5_KEY = "enc.output_norm.weight"
+
+
+def gguf(name: str) -> bytes:
+    """One tensor of eight float32."""
+    counts = struct.pack("<4sIQQ", b"GGUF", 3, 1, 0)
+    tensor = struct.pack("<Q", len(name)) + name.encode() + struct.pack("<IQIQ", 1, 8, 0, 0)
+    header = counts + tensor
+    return header + bytes(-len(header) % 32) + bytes(32)
 
 
 MODULES = ("text_encoder", "text_encoder_2", "transformer", "vae")
@@ -174,7 +187,7 @@ def test_an_embedded_model_lies_in_the_package_and_others_in_the_models_folder(t
     tiny, schnell = catalog["bildwerk/flux-tiny"], catalog["black-forest-labs/flux-schnell"]
     assert folder_of(tiny, tmp_path).parts[-3:] == ("bildwerk", "models", "flux-tiny")
     assert folder_of(schnell, tmp_path) == tmp_path / "black-forest-labs--flux-schnell"
-    assert "black-forest-labs/FLUX.1-schnell" in how_to_get(schnell, tmp_path)
+    assert how_to_get(schnell) == "fetch it with: bildwerk models pull flux-schnell"
 
 
 @pytest.fixture
@@ -182,8 +195,10 @@ def single_files(folder: Path) -> Path:
     for name in (*MODULES, "scheduler"):
         shutil.rmtree(folder / name)
     (folder / "model_index.json").unlink()
-    (folder / "flux1-schnell.safetensors").write_bytes(safetensors())
-    (folder / "t5-v1_1-xxl-encoder-Q8_0.gguf").write_bytes(b"GGUF")
+    (folder / "ae.safetensors").write_bytes(safetensors(name=VAE_KEY))
+    (folder / "clip_l.sft").write_bytes(safetensors(name=CLIP_KEY))
+    (folder / "flux1-schnell.safetensors").write_bytes(safetensors(name=TRANSFORMER_KEY))
+    (folder / "t5-v1_1-xxl-encoder-Q8_0.gguf").write_bytes(gguf(T5_KEY))
     return folder
 
 
@@ -205,10 +220,42 @@ def test_single_files_need_the_tokenizers(single_files: Path) -> None:
 
 
 def test_a_single_file_takes_the_place_of_a_components_folder(folder: Path) -> None:
-    (folder / "transformer" / "model.safetensors").rename(folder / "flux1-schnell.safetensors")
-    (folder / "transformer" / "config.json").unlink()
-    (folder / "transformer").rmdir()
+    shutil.rmtree(folder / "transformer")
+    (folder / "flux1-schnell.safetensors").write_bytes(safetensors(name=TRANSFORMER_KEY))
     assert problems(folder) == []
+
+
+def test_folders_without_an_index_say_which_one_is_missing(folder: Path) -> None:
+    (folder / "model_index.json").unlink()
+    assert problems(folder) == []
+    shutil.rmtree(folder / "transformer")
+    [sentence] = problems(folder)
+    assert sentence.startswith(f"the folder {folder / 'transformer'} is missing, and no single file")
+
+
+def test_a_component_that_no_single_file_holds_is_named(single_files: Path) -> None:
+    (single_files / "t5-v1_1-xxl-encoder-Q8_0.gguf").unlink()
+    [sentence] = problems(single_files)
+    assert sentence.startswith(f"the folder {single_files / 'text_encoder_2'} is missing, and no single file")
+
+
+def test_a_component_that_two_single_files_hold_is_named(single_files: Path) -> None:
+    (single_files / "flux1-schnell-Q4_0.gguf").write_bytes(gguf(TRANSFORMER_KEY))
+    [sentence] = problems(single_files)
+    assert "holds the transformer twice: in flux1-schnell-Q4_0.gguf and flux1-schnell.safetensors" in sentence
+
+
+def test_a_damaged_gguf_file_is_named(single_files: Path) -> None:
+    (single_files / "t5-v1_1-xxl-encoder-Q8_0.gguf").write_bytes(gguf(T5_KEY)[:-1])
+    [sentence] = problems(single_files)
+    assert "t5-v1_1-xxl-encoder-Q8_0.gguf describes" in sentence
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"version": 2, "files": {}}', '{"version": 1, "files": {"a": {}}}'])
+def test_a_damaged_list_of_hashes_is_named(folder: Path, content: str) -> None:
+    (folder / "bildwerk-files.json").write_text(content)
+    [sentence] = problems(folder)
+    assert sentence.startswith(f"{folder / 'bildwerk-files.json'} is damaged")
 
 
 def test_a_single_file_that_is_not_needed_is_not_looked_at(folder: Path) -> None:

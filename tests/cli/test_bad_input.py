@@ -91,7 +91,7 @@ def test_a_model_whose_folder_is_missing(bildwerk: Bildwerk, models_folder: Path
     shutil.rmtree(models_folder / SCHNELL_FOLDER)
     outcome = bildwerk(*GENERATE, "-o", tmp_path / "lake.png")
     assert_explained(outcome, f"the folder {models_folder / SCHNELL_FOLDER} does not exist", tmp_path)
-    assert "hf download black-forest-labs/FLUX.1-schnell" in outcome.err
+    assert "bildwerk models pull flux-schnell" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,24 @@ def test_a_limit_that_is_no_positive_whole_number_is_explained(
     assert f"BILDWERK_LIMIT_READS_PER_MINUTE must be a whole number above 0 such as 3000, not {text!r}" in explained
 
 
+@pytest.mark.parametrize("port", ["-1", "65536", "99999999999"])
+def test_a_port_that_is_none_is_explained(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["serve", "--port", port, "--data-dir", str(tmp_path / "data"), "--engine", "fake"]) == 1
+    assert f"--port must be from 0 to 65535, not {port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [("serve", "--host", "0.0.0.0"), ("keys", "list"), ("accounts", "list"), ("check",)]
+)
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "80a"])
+def test_a_port_in_the_environment_that_is_none_is_explained(
+    command: tuple[str, ...], port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("BILDWERK_PORT", port)
+    assert main(command) == 1
+    assert f"BILDWERK_PORT must be a port from 0 to 65535, not {port!r}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "url",
     ["pictures.example", "//pictures.example", "https://", "https:///path", "ftp://a", "https://[::1", "http://a:x"],

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from bildwerk.domain.errors import QuotaExceeded
 from bildwerk.domain.upload import Upload
-from bildwerk.jobs.uploads import KEPT_MS, keep, sweep
+from bildwerk.jobs.uploads import BATCH, KEPT_MS, keep, sweep
 from bildwerk.store import accounts, uploads
 from bildwerk.store.database import Database
 from bildwerk.store.files import MemoryFiles
@@ -81,3 +82,15 @@ def test_uploads_past_their_end_are_swept_and_give_their_room_back(database: Dat
     assert files.keys() == [cat(2).object_key]
     asyncio.run(keep(database, files, cat(3), DATA, max_bytes=200))
     assert asyncio.run(sweep(database, files, lambda: NOW)) == 0
+
+
+def test_many_past_their_end_are_swept_in_batches(database: Database) -> None:
+    def enter(connection: Connection) -> None:
+        for number in range(2 * BATCH + 1):
+            uploads.add(connection, cat(number))
+
+    end = NOW + KEPT_MS
+    database.write_blocking(enter)
+    assert len(database.write_blocking(lambda connection: uploads.remove_expired(connection, end, 7))) == 7
+    assert asyncio.run(sweep(database, MemoryFiles(), lambda: end)) == 2 * BATCH + 1 - 7
+    assert database.read_blocking(lambda connection: uploads.byte_count(connection, "acc_1")) == 0

@@ -20,6 +20,7 @@ LISTED = [
     "num_images",
     "steps",
     "seed",
+    "loras",
     "output_format",
     "enable_base64_output",
     "enable_sync_mode",

@@ -1,16 +1,22 @@
 import base64
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bildwerk.domain.catalog import load_catalog
+from bildwerk.domain.catalog import ModelSpec, load_catalog
 from bildwerk.domain.errors import BildwerkError, InvalidParameter, InvalidUrl
+from bildwerk.engine.fitting import fit, output_size
+from bildwerk.engine.request import MAX_LORA_SCALE, MAX_LORAS, EngineSpec, GenerateRequest
 from bildwerk.schemas.inputs import ImageInput, merged, model_name, read_image_input
+from bildwerk.schemas.loras import SCALE
+from bildwerk.schemas.sizes import read_size
 
 SCHNELL = load_catalog()["black-forest-labs/flux-schnell"]
+TINY = load_catalog()["bildwerk/flux-tiny"]
 WITH_PICTURES = replace(SCHNELL, max_input_images=1)
 WITH_GUIDANCE = replace(SCHNELL, engine=replace(SCHNELL.engine, default_guidance=3.5))
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
@@ -173,6 +179,32 @@ def test_a_size_off_the_grid_is_rounded_with_a_warning() -> None:
     result, notes = read_image_input(SCHNELL, PROMPT | {"size": "1920x1080"})
     assert (result.width, result.height) == (1920, 1088)
     assert notes == ("the size 1920x1080 is made as 1920x1088: sides are multiples of 16 pixels",)
+
+
+def test_a_size_above_what_the_model_was_trained_for_is_exact() -> None:
+    result, notes = read_image_input(TINY, PROMPT | {"size": "500x300"})
+    assert (result.width, result.height) == (500, 300)
+    assert notes == ()
+    assert read_image_input(TINY, PROMPT | {"size": "200x200"})[1] == (
+        "the size 200x200 is made as 192x192: sides are multiples of 32 pixels",
+    )
+
+
+@pytest.mark.parametrize("spec", [SCHNELL, TINY], ids=lambda spec: spec.short_name)
+@given(data=st.data())
+def test_the_command_line_and_the_api_make_the_same_size(spec: ModelSpec, data: st.DataObject) -> None:
+    sides = st.integers(spec.engine.min_side, spec.engine.max_side) | st.integers(200, 330)
+    asked = data.draw(sides), data.draw(sides)
+    engine = EngineSpec(id=spec.id, folder=Path(), **asdict(spec.engine))
+    try:
+        at_command_line = fit(engine, GenerateRequest("a", *asked, steps=1, seed=0)).request
+    except ValueError:
+        with pytest.raises(InvalidParameter):
+            read_size({"width": asked[0], "height": asked[1]}, spec.engine)
+        return
+    size, _ = read_size({"width": asked[0], "height": asked[1]}, spec.engine)
+    assert (size.width, size.height) == (at_command_line.width, at_command_line.height)
+    assert output_size(engine, size.width, size.height) == (size.width, size.height)
 
 
 @pytest.mark.parametrize(
@@ -374,3 +406,8 @@ def test_no_body_causes_any_other_error(body: dict[str, Any]) -> None:
         assert refused.param
     else:
         assert result.prompt == body["prompt"]
+
+
+def test_the_limits_of_loras_are_those_of_the_engine() -> None:
+    assert (SCALE.minimum, SCALE.maximum) == (-MAX_LORA_SCALE, MAX_LORA_SCALE)
+    assert {spec.max_loras for spec in load_catalog().values()} == {MAX_LORAS}

@@ -32,15 +32,37 @@ def bildwerk(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run_without_heavy_packages(code, *arguments)
 
 
+MOVING = [("models", "pull", "--help"), ("models", "import", "--help"), ("models", "verify")]
+
+
 @pytest.mark.parametrize(
     "command",
-    [("--help",), ("--version",), ("generate", "--help"), ("models", "list"), ("models", "show", "flux-schnell")],
+    [
+        ("--help",),
+        ("--version",),
+        ("generate", "--help"),
+        ("models", "list"),
+        ("models", "show", "flux-schnell"),
+        *MOVING,
+    ],
     ids=" ".join,
 )
 def test_a_command_that_computes_no_picture_needs_no_torch(command: tuple[str, ...]) -> None:
     result = bildwerk(*command)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout
+
+
+def test_loras_are_listed_without_torch_and_added_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    there = tmp_path / "loras" / "bildwerk--flux-tiny" / "soft.safetensors"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"weights")
+    assert '"name": "soft"' in bildwerk("loras", "list").stdout
+    result = bildwerk("loras", "add", str(there))
+    assert result.returncode == 1
+    assert "checking a LoRA needs" in result.stderr
+    assert "pip install 'bildwerk[engine]'" in result.stderr
 
 
 def test_the_fake_engine_paints_without_torch_and_numpy() -> None:
@@ -68,8 +90,9 @@ def test_generate_without_torch_says_what_to_install(
 LIGHT_IMPORTS = """
 import sys
 import bildwerk.cli.main, bildwerk.cli.commands.generate, bildwerk.cli.commands.models, bildwerk.cli.commands.doctor
+import bildwerk.cli.commands.pull, bildwerk.cli.commands.import_files, bildwerk.cli.commands.verify
 import bildwerk.engine.request, bildwerk.engine.fake, bildwerk.domain.catalog
-heavy = {"torch", "numpy", "safetensors", "tokenizers"} & set(sys.modules)
+heavy = {"torch", "numpy", "safetensors", "tokenizers", "huggingface_hub", "hf_xet"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
 

@@ -16,7 +16,8 @@ from bildwerk.weights.load import build_t5, build_transformer
 from bildwerk.weights.places import Place
 from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.read_safetensors import open_safetensors
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from tests.parity.references import relative_error
 from tests.weights import published
 from tests.weights.published import Model, State, velocity, write

@@ -21,7 +21,8 @@ from bildwerk.weights.places import Place
 from bildwerk.weights.quantize import quantize
 from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.read_safetensors import open_safetensors
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from bildwerk.weights.write_int8 import PAGE, Int8Plan, write_int8
 from tests.parity.references import relative_error
 from tests.weights import published
@@ -194,7 +195,7 @@ def marker(text: str) -> Tensor:
 def test_a_missing_scale_is_an_error(written: Path, tmp_path: Path) -> None:
     tensors = load_file(written)
     del tensors[f"{NAME}.weight_scale"]
-    with pytest.raises(WeightsError, match=r"'double_blocks\.0\.img_mlp\.0\.weight' is in I8, but has no scale"):
+    with pytest.raises(WeightsError, match=r"'double_blocks\.0\.img_mlp\.0\.weight' in I8 without a scale"):
         loaded(write(tmp_path / "a.safetensors", tensors))
 
 
@@ -213,7 +214,7 @@ FAULTS: dict[str, tuple[str, Callable[[Tensor], Tensor], str]] = {
     "fp8's marker": ("comfy_quant", lambda _: marker('{"format": "float8_e4m3fn"}'), "other than int8_tensorwise"),
     "weights in sixteen bits": ("weight", lambda weight: weight.short(), "weight in I16"),
     "weights without a sign": ("weight", lambda weight: weight.view(torch.uint8), "weight in U8"),
-    "a bias in eight bits": ("bias", lambda bias: bias.char(), "is in I8, but has no scale"),
+    "a bias in eight bits": ("bias", lambda bias: bias.char(), "in I8 without a scale"),
 }
 
 

@@ -23,7 +23,8 @@ from bildwerk.weights.packed import PackedTensor
 from bildwerk.weights.places import Place
 from bildwerk.weights.read_gguf import open_gguf
 from bildwerk.weights.safetensors_header import MAX_TENSORS
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from tests.parity.references import reference_transformer, relative_error, twin_transformer
 from tests.weights import published
 from tests.weights.published import velocity

@@ -23,7 +23,8 @@ from bildwerk.weights.measured_params import (
 )
 from bildwerk.weights.places import Place
 from bildwerk.weights.read_safetensors import open_safetensors
-from bildwerk.weights.sections import Component, sections
+from bildwerk.weights.sections import sections
+from bildwerk.weights.signatures import Component
 from tests.parity.references import (
     reference_clip,
     reference_t5,

@@ -97,11 +97,12 @@ def _gutted(networks: Networks) -> Networks:
     """As if all attention and MLP weights were zero: every block hands on what it was given."""
     copy = twin(networks)
     accelerate(copy, Speed())
-    _hand_on(copy.transformer)
+    hand_on(copy.transformer)
     return copy
 
 
-def _hand_on(model: Flux) -> None:
+def hand_on(model: Flux) -> None:
+    """Every block gives back what it was given."""
     for block in model.modules():
         if isinstance(block, DoubleStreamBlock):
             block.forward = MethodType(lambda _, img, txt, *__: (img, txt), block)  # type: ignore[method-assign]

@@ -4,8 +4,8 @@ import json as json_text
 from dataclasses import asdict
 from pathlib import Path
 
+from bildwerk.cli.environment import environment_settings
 from bildwerk.cli.failure import ExitCode
-from bildwerk.settings import from_environment
 from bildwerk.store.data_folder import open_data_folder
 from bildwerk.store.database import READ_ONLY, sqlite_engine
 from bildwerk.store.file_check import broken_files
@@ -27,7 +27,7 @@ def check(*, data_dir: Path | None = None, quiescent: bool = False, all_keyed: b
     json
         Print a JSON object.
     """
-    folder = open_data_folder(data_dir or from_environment().data_dir)
+    folder = open_data_folder(data_dir or environment_settings().data_dir)
     conditions = conditions_of(quiescent=quiescent, all_keyed=all_keyed)
     engine = sqlite_engine(folder.database_path, "BEGIN", READ_ONLY)
     with engine.begin() as connection:

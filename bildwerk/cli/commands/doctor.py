@@ -6,6 +6,7 @@ from typing import Any
 
 from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.machine import ENGINE_PACKAGES, Machine, package_version, read_devices, read_machine
+from bildwerk.cli.model_outlook import ESTIMATE, about_model, memory_advice
 from bildwerk.cli.model_state import ModelState, state_of
 from bildwerk.cli.report import wants_json, write_json, write_line
 from bildwerk.domain.catalog import load_catalog
@@ -22,9 +23,18 @@ class Diagnosis:
     def missing_packages(self) -> list[str]:
         return [name for name, version in self.packages.items() if version is None]
 
+    def outlooks(self, model: str) -> list[dict[str, Any]]:
+        """`engine.outlook.Outlook`, one a device; none where torch could not say."""
+        found = self.devices.get("models", {}).get(model, [])
+        return found if isinstance(found, list) else []
+
+    def advice(self, state: ModelState) -> str | None:
+        """Files that no device could hold are not worth fetching."""
+        return memory_advice(state, self.outlooks(state.model.id)) or state.advice
+
     @property
     def to_do(self) -> list[str]:
-        advice = [f"{state.model.id}: {state.advice}" for state in self.models if state.advice is not None]
+        advice = [f"{state.model.id}: {advice}" for state in self.models if (advice := self.advice(state)) is not None]
         if self.missing_packages:
             advice.insert(0, f"install {', '.join(self.missing_packages)} with: pip install 'bildwerk[engine]'")
         elif "error" in self.devices:
@@ -39,8 +49,23 @@ class Diagnosis:
 
 def examine() -> Diagnosis:
     packages = {name: package_version(name) for name in ENGINE_PACKAGES}
-    devices = {"error": "torch is not installed"} if packages["torch"] is None else read_devices()
-    return Diagnosis(read_machine(), packages, devices, tuple(state_of(model) for model in load_catalog().values()))
+    states = tuple(state_of(model) for model in load_catalog().values())
+    asked = {state.model.id: question(state) for state in states}
+    devices = {"error": "torch is not installed"} if packages["torch"] is None else read_devices(asked)
+    return Diagnosis(read_machine(), packages, devices, states)
+
+
+def question(state: ModelState) -> dict[str, object]:
+    """`engine.outlook.Asked`, about a picture as the model makes it unless told otherwise."""
+    numbers = state.model.engine
+    return {
+        "folder": str(state.folder) if state.is_ready else None,
+        "dtype": numbers.dtype,
+        "width": numbers.default_width,
+        "height": numbers.default_height,
+        "steps": numbers.default_steps,
+        "text_tokens": numbers.max_text_tokens,
+    }
 
 
 def doctor(*, json: bool | None = None) -> int:
@@ -66,7 +91,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, object]:
         "machine": asdict(diagnosis.machine),
         "packages": diagnosis.packages,
         "devices": diagnosis.devices,
-        "models": [state.as_json() for state in diagnosis.models],
+        "models": [state.as_json() | {"outlooks": diagnosis.outlooks(state.model.id)} for state in diagnosis.models],
         "to_do": diagnosis.to_do,
     }
 
@@ -79,10 +104,8 @@ def as_text(diagnosis: Diagnosis) -> list[str]:
         f"memory     {machine.memory_gib} GiB, {machine.available_gib} GiB available",
         *(f"package    {name} {version or 'missing'}" for name, version in diagnosis.packages.items()),
         *(f"device     {describe(device)}" for device in diagnosis.devices.get("devices", [])),
-        *(
-            f"model      {state.model.id}: {'ready' if state.is_ready else state.problems[0]}"
-            for state in diagnosis.models
-        ),
+        *(line for state in diagnosis.models for line in about_model(state, diagnosis.outlooks(state.model.id))),
+        *([ESTIMATE] if any(diagnosis.outlooks(state.model.id) for state in diagnosis.models) else []),
         *(f"to do      {sentence}" for sentence in diagnosis.to_do),
         "This machine can make pictures." if diagnosis.can_make_pictures else "This machine cannot make pictures yet.",
     ]

@@ -2,13 +2,14 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
-from bildwerk.cli.machine import ENGINE_PACKAGES
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
@@ -33,8 +34,10 @@ def generate(
     n: int = 1,
     model: str = "flux-tiny",
     guidance: float | None = None,
+    lora: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     device: str | None = None,
     dtype: str | None = None,
+    precision: str | None = None,
     json: bool | None = None,
 ) -> None:
     """Make pictures from a prompt, on this machine.
@@ -57,20 +60,25 @@ def generate(
         Id or short name of a model; see `bildwerk models list`.
     guidance
         Guidance scale, for models that have one.
+    lora
+        A LoRA to apply: a name from `bildwerk loras list` or the path of a file, and after a colon its weight from -4
+        to 4, as in soft:0.5. Default weight: 1. Up to 5 can be given.
     device
         Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
     dtype
         What to compute in: float32, bfloat16. Default: the model's own.
+    precision
+        What the large layers multiply in: bf16, int8, or on a GPU fp8; faster the narrower. Default: as dtype.
     json
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
     started = time.perf_counter()
-    order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance))
+    order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance, lora))
     with open_report(json) as report:
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
         try:
-            engine = load_engine(order.spec, device, dtype, report)
+            engine = load_engine(order.spec, Arithmetic(device, dtype, precision), report)
             for batch in order.batches():
                 make_pictures(engine, batch, order, report)
         except EngineError as error:
@@ -78,18 +86,21 @@ def generate(
         report.end(order.request.num_images, time.perf_counter() - started)
 
 
-def load_engine(spec: EngineSpec, device: str | None, dtype: str | None, report: Report) -> Engine:
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Where to compute and in what, as people name it; None leaves it to the engine."""
+
+    device: str | None = None
+    dtype: str | None = None
+    precision: str | None = None
+
+
+def load_engine(spec: EngineSpec, arithmetic: Arithmetic, report: Report) -> Engine:
     report.progress(Progress("load", 0, 1))
     os.environ.update(ENGINE_ENVIRONMENT | os.environ)
-    try:
+    with needed_for("making pictures here"):
         from bildwerk.engine.engine import FluxEngine
-    except ModuleNotFoundError as error:
-        if error.name not in ENGINE_PACKAGES:
-            raise
-        raise CommandError(
-            f"making pictures here needs {error.name}, which is not installed: pip install 'bildwerk[engine]'"
-        ) from error
-    engine = FluxEngine.load(spec, device, dtype)
+    engine = FluxEngine.load(spec, arithmetic.device, arithmetic.dtype, arithmetic.precision)
     report.progress(Progress("load", 1, 1))
     return engine
 

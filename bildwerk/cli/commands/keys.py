@@ -1,22 +1,20 @@
 """`bildwerk keys`: make, list and revoke API keys, also beside a running service."""
 
 import json as json_text
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App
 
 from bildwerk.cli.failure import CommandError
+from bildwerk.cli.guest_database import guest_database
 from bildwerk.domain.account import ALL_SCOPES, ApiKey, Scope
 from bildwerk.domain.api_key import display, new_api_key
 from bildwerk.jobs.customers import give_key
 from bildwerk.schemas.timestamps import rfc3339
-from bildwerk.settings import from_environment
 from bildwerk.store import accounts
 from bildwerk.store.clock import start_clock
-from bildwerk.store.data_folder import DataFolder, open_data_folder
 from bildwerk.store.database import Database
 
 keys = App(name="keys", help="API keys: make, list and revoke them.")
@@ -54,7 +52,7 @@ def create(
     """
     if days is not None and not 1 <= days <= MAX_DAYS:
         raise CommandError(f"--days must be from 1 to {MAX_DAYS}, not {days}")
-    with opened(data_dir) as (folder, database):
+    with guest_database(data_dir) as (folder, database):
         now = start_clock()()
         owner = owning_account(database, account)
         new = new_api_key()
@@ -72,7 +70,7 @@ def create(
 
 @keys.command(name="list")
 def list_keys(*, data_dir: Path | None = None, json: bool = False) -> None:
-    """List every key: its id, its last characters, and whether it is live.
+    """List every key: its id, its last characters, whether it is live, its account.
 
     Parameters
     ----------
@@ -81,7 +79,7 @@ def list_keys(*, data_dir: Path | None = None, json: bool = False) -> None:
     json
         Print one JSON object a line.
     """
-    with opened(data_dir) as (_, database):
+    with guest_database(data_dir) as (_, database):
         found = database.read_blocking(accounts.list_keys)
         now = start_clock()()
     for key in found:
@@ -102,28 +100,19 @@ def revoke(key_id: str, *, data_dir: Path | None = None, json: bool = False) -> 
     json
         Print a JSON object.
     """
-    with opened(data_dir) as (_, database):
+    with guest_database(data_dir) as (_, database):
         now = start_clock()()
         if not database.write_blocking(lambda connection: accounts.revoke_key(connection, now, key_id)):
             raise CommandError(f"there is no key {key_id[:60]!r}; `bildwerk keys list` shows them")
     print(json_text.dumps({"id": key_id, "revoked": True}) if json else f"{key_id} is revoked")
 
 
-@contextmanager
-def opened(data_dir: Path | None) -> Iterator[tuple[DataFolder, Database]]:
-    folder = open_data_folder(data_dir or from_environment().data_dir)
-    database = Database(folder.database_path, is_guest=True)
-    try:
-        yield folder, database
-    finally:
-        database.close()
-
-
 def owning_account(database: Database, account_id: str | None) -> str:
     find: Callable[..., Any] = accounts.first if account_id is None else lambda c: accounts.get(c, account_id)
     account = database.read_blocking(find)
     if account is None:
-        raise CommandError(f"there is no account {account_id or ''}".strip())
+        shown = "" if account_id is None else f" {account_id[:60]!r}"
+        raise CommandError(f"there is no account{shown}; `bildwerk accounts list` shows them")
     return str(account.id)
 
 
@@ -141,4 +130,4 @@ def facts(key: ApiKey) -> dict[str, Any]:
 
 def text_row(key: ApiKey, now: int) -> list[str]:
     state = "live" if key.is_live(now) else "revoked" if key.revoked_at else "expired"
-    return [key.id, display(key.last4), f"{state:8}", ",".join(sorted(key.scopes)), key.name]
+    return [key.id, display(key.last4), f"{state:8}", ",".join(sorted(key.scopes)), key.account_id, key.name]

@@ -1,4 +1,4 @@
-"""`bildwerk models`: what can be asked for, and whether its files are here."""
+"""`bildwerk models`: what can be asked for, and whether its files are here. What moves files has a file of its own."""
 
 import sys
 
@@ -10,6 +10,14 @@ from bildwerk.cli.report import wants_json, write_json, write_line
 from bildwerk.domain.catalog import load_catalog
 
 models = App(name="models", help="The models that can be asked for.")
+MOVING = {
+    "pull": ("bildwerk.cli.commands.pull:pull_model", "Fetch a model's weights from the hub."),
+    "import": ("bildwerk.cli.commands.import_files:import_files", "Take over files that are on this machine already."),
+    "verify": ("bildwerk.cli.commands.verify:verify_models", "Is every file still what it was when it came?"),
+    "quantize": ("bildwerk.cli.commands.quantize:quantize", "Write a transformer in eight bits: half the size."),
+}
+for name, (import_path, purpose) in MOVING.items():
+    models.command(import_path, name=name, help=purpose)
 
 
 @models.command(name="list")
@@ -66,8 +74,3 @@ def facts(state: ModelState) -> list[tuple[str, object]]:
         ("state", "ready" if state.is_ready else "; ".join(state.problems)),
     ]
     return lines if state.advice is None else [*lines, ("to do", state.advice)]
-
-
-models.command(
-    "bildwerk.cli.commands.quantize:quantize", name="quantize", help="Write a transformer in eight bits: half the size."
-)

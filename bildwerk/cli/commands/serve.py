@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from bildwerk.app import build_service
+from bildwerk.cli.environment import environment_settings
 from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
 from bildwerk.domain.errors import SetupError
 from bildwerk.jobs.customers import open_first_account
-from bildwerk.settings import Settings, from_environment, is_loopback
+from bildwerk.settings import Settings, is_loopback
 from bildwerk.store.clock import start_clock
 from bildwerk.store.data_folder import DataFolder, FolderLock, create_data_folder
 from bildwerk.store.database import Database
@@ -31,6 +32,7 @@ def serve(
     port: int | None = None,
     data_dir: Path | None = None,
     demo: Annotated[bool, Parameter(negative=())] = False,
+    precision: Literal["bf16", "fp8", "int8"] | None = None,
     public_url: str | None = None,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
@@ -52,6 +54,8 @@ def serve(
         Folder of the database, the pictures and the secrets; made where it is missing.
     demo
         Let flux-tiny answer for models whose weights are not here, and say so.
+    precision
+        What the large layers multiply in; faster the narrower, fp8 on a GPU only. Default: each model's own.
     public_url
         Where clients reach the server, such as https://pictures.example; requests to other hosts are refused.
     tls_certificate
@@ -73,6 +77,7 @@ def serve(
         data_dir=data_dir and data_dir.expanduser().absolute(),
         public_url=public_url and public_url.rstrip("/"),
         demo=demo,
+        precision=precision,
         engine=engine,
         fake_step_seconds=fake_step_seconds,
         behind_proxy=behind_proxy,
@@ -100,11 +105,7 @@ def announce(url: str) -> None:
 
 def chosen(**options: Any) -> Settings:
     """The environment's settings, with those of the command line's that were given over them. Raises `SetupError`."""
-    try:
-        settings = from_environment()
-    except ValueError as error:
-        raise SetupError(str(error)) from error
-    return replace(settings, **{name: value for name, value in options.items() if value is not None})
+    return replace(environment_settings(), **{name: value for name, value in options.items() if value is not None})
 
 
 def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:

@@ -1,0 +1,135 @@
+"""`bildwerk bench`: how fast is this machine, with the model that is here?"""
+
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bildwerk.cli.commands.generate import Arithmetic, load_engine
+from bildwerk.cli.failure import CommandError
+from bildwerk.cli.machine import package_version, read_machine
+from bildwerk.cli.order import Order, Wishes, take_order
+from bildwerk.cli.progress_bar import ProgressBar
+from bildwerk.cli.report import TextReport, wants_json, write_json, write_line
+from bildwerk.engine.measurement import Measurement, measure
+from bildwerk.engine.request import EngineError
+
+PROMPT = "A beautiful landscape with mountains and lake"
+SEED = 26
+DEFAULT_SECONDS, MOST_SECONDS = 10.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """`rates`: operations a second of matrix products, by type."""
+
+    order: Order
+    device: dict[str, Any]
+    load_seconds: float
+    measurement: Measurement
+    rates: dict[str, float]
+
+
+def bench(
+    *,
+    model: str = "flux-tiny",
+    size: str | None = None,
+    steps: int | None = None,
+    seconds: float = DEFAULT_SECONDS,
+    device: str | None = None,
+    dtype: str | None = None,
+    precision: str | None = None,
+    json: bool | None = None,
+) -> None:
+    """Measure how fast this machine makes pictures, warm, and what it could do at most. No picture is kept.
+
+    Parameters
+    ----------
+    model
+        Id or short name of a model; see `bildwerk models list`.
+    size
+        Width and height in pixels, such as 512x512. Default: the model's own.
+    steps
+        Denoising steps. Default: the model's own.
+    seconds
+        How long to measure, up to 3600; three pictures after the first are made in any case.
+    device
+        Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
+    dtype
+        What to compute in: float32, bfloat16. Default: the model's own.
+    precision
+        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype.
+    json
+        Print a JSON object. Default: only where standard output is not a terminal.
+    """
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise CommandError(f"{seconds:g} seconds are outside 0 to {MOST_SECONDS:g}")
+    order = take_order(Wishes(PROMPT, Path(tempfile.gettempdir(), "bench.png"), size, steps, SEED, model=model))
+    try:
+        speed = measured(order, seconds, Arithmetic(device, dtype, precision))
+    except EngineError as error:
+        raise CommandError(str(error)) from error
+    if wants_json(json, sys.stdout):
+        write_json(as_json(speed))
+    else:
+        for line in as_text(speed):
+            write_line(line)
+
+
+def measured(order: Order, seconds: float, arithmetic: Arithmetic) -> Speed:
+    """Raises `EngineError`, as loading and generating do."""
+    with closing(ProgressBar(sys.stderr)) as bar:
+        report = TextReport(bar)
+        report.warn(order.warnings)
+        started = time.perf_counter()
+        engine: Any = load_engine(order.spec, arithmetic, report)
+        loaded = time.perf_counter() - started
+        found = measure(engine, order.request, seconds, lambda done: bar.show("pictures", done, max(done, 3)))
+    from bildwerk.engine.product_rate import describe, product_rates
+
+    return Speed(order, describe(engine.device, engine.dtype), loaded, found, product_rates(engine.device))
+
+
+def as_json(speed: Speed) -> dict[str, object]:
+    request, found = speed.order.request, speed.measurement
+    return {
+        "model": speed.order.spec.id,
+        "width": request.width,
+        "height": request.height,
+        "steps": request.steps,
+        **speed.device,
+        "load_seconds": round(speed.load_seconds, 3),
+        "first_seconds": round(found.first.seconds, 4),
+        "pictures": len(found.pictures),
+        "seconds": round(found.seconds, 4),
+        "fastest": round(found.fastest, 4),
+        "slowest": round(found.slowest, 4),
+        "seconds_a_step": round(found.seconds_a_step, 4),
+        "stages": {stage: round(seconds, 4) for stage, seconds in found.stages.items()},
+        "product_operations_a_second": {name: round(rate) for name, rate in speed.rates.items()},
+        "warnings": speed.order.warnings,
+        "machine": asdict(read_machine()),
+        "versions": {name: package_version(name) for name in ("bildwerk", "torch")},
+    }
+
+
+def as_text(speed: Speed) -> list[str]:
+    request, found, device = speed.order.request, speed.measurement, speed.device
+    rates = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in speed.rates.items())
+    return [
+        f"{speed.order.spec.id}, {request.width}x{request.height}, {request.steps} steps; {device['dtype']} "
+        f"on {device['device']}, {device['threads']} threads",
+        f"picture   {found.seconds:8.3f} s   median of {len(found.pictures)}, "
+        f"{found.fastest:.3f} to {found.slowest:.3f}; the first {found.first.seconds:.3f}",
+        *(stage_line(stage, seconds, found) for stage, seconds in found.stages.items()),
+        f"load      {speed.load_seconds:8.3f} s",
+        f"products  {rates}",
+    ]
+
+
+def stage_line(stage: str, seconds: float, found: Measurement) -> str:
+    a_step = f"   {found.seconds_a_step:.3f} s a step" if stage == "denoise" else ""
+    return f"  {stage:8}{seconds:8.3f} s   {seconds / found.seconds:4.0%}{a_step}"

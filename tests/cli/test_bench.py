@@ -1,0 +1,47 @@
+"""`bildwerk bench`, with the toy model in the place of schnell."""
+
+from pathlib import Path
+
+from tests.cli.conftest import Bildwerk
+
+ASKED = ("bench", "--model", "flux-schnell", "--size", "64x64", "--steps", "2", "--seconds", "0", "--device", "cpu")
+
+
+def test_it_says_how_long_a_picture_takes_and_where(bildwerk: Bildwerk, models_folder: Path) -> None:
+    outcome = bildwerk(*ASKED)
+    assert outcome.exit_code == 0, outcome.err
+    [found] = outcome.events
+    assert (found["model"], found["width"], found["height"]) == ("black-forest-labs/flux-schnell", 64, 64)
+    assert (found["steps"], found["device"], found["pictures"]) == (2, "cpu", 3)
+    assert set(found["stages"]) == {"encode", "denoise", "decode"}
+    assert 0 < found["fastest"] <= found["seconds"] <= found["slowest"]
+    assert sum(found["stages"].values()) <= 1.5 * found["slowest"]
+    assert min(found["product_operations_a_second"].values()) > 0
+    assert found["versions"]["torch"]
+
+
+def test_people_read_lines(bildwerk: Bildwerk, models_folder: Path) -> None:
+    lines = bildwerk(*ASKED, "--no-json").out.splitlines()
+    assert lines[0].startswith("black-forest-labs/flux-schnell, 64x64, 2 steps; ")
+    assert [line.split()[0] for line in lines[1:]] == ["picture", "encode", "denoise", "decode", "load", "products"]
+    assert "s a step" in lines[3]
+
+
+def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -> None:
+    outcome = bildwerk("bench", "--model", "flux-schnell", "--size", "70x64", "--steps", "2", "--seconds", "0")
+    assert outcome.exit_code == 0, outcome.err
+    assert len(outcome.events[0]["warnings"]) == 1
+    assert outcome.events[0]["warnings"][0] in outcome.err
+
+
+def test_a_time_outside_its_range_is_refused_with_the_range(bildwerk: Bildwerk) -> None:
+    outcome = bildwerk("bench", "--seconds", "-1")
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert "-1 seconds are outside 0 to 3600" in outcome.err
+    assert bildwerk("bench", "--seconds", "nan").exit_code == 1
+
+
+def test_a_device_that_is_not_there_is_explained(bildwerk: Bildwerk, models_folder: Path) -> None:
+    outcome = bildwerk(*ASKED[:-1], "cuda:77")
+    assert outcome.exit_code == 1
+    assert "cuda:77" in outcome.err

@@ -1,0 +1,101 @@
+"""What doctor says about each model: here or not, in which precision it fits, how fast, and what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bildwerk.cli.machine import memory_free
+from bildwerk.cli.model_outlook import about_model, duration, memory_advice
+from bildwerk.cli.model_state import ModelState
+from bildwerk.domain.catalog import load_catalog
+from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk
+
+SCHNELL = load_catalog()["black-forest-labs/flux-schnell"]
+MISSING = ModelState(SCHNELL, Path("nowhere"), ("the folder nowhere does not exist",))
+NEEDS = {"bfloat16": 33.2, "8 bits": 18.8, "4 bits": 11.1}
+
+
+def outlook(*fits: str, **others: Any) -> dict[str, Any]:
+    facts = {"device": "cuda:0", "free_gib": 23.5, "needs_gib": NEEDS, "fits": fits, "seconds": 0.9, "gflops": 400_000}
+    return facts | others
+
+
+def test_doctor_looks_at_every_model_on_every_device(bildwerk: Bildwerk, models_folder: Path) -> None:
+    [diagnosis] = bildwerk("doctor").events
+    models = {model["id"]: model for model in diagnosis["models"]}
+    for model in models.values():
+        [on_cpu, *_] = model["outlooks"]
+        assert on_cpu["device"] == "cpu"
+        assert on_cpu["gflops"] > 0
+        assert on_cpu["seconds"] > 0
+        assert on_cpu["needs_gib"].keys() >= {"as it is here"}
+    text = bildwerk("doctor", "--no-json").out
+    assert "as it is here fits" in text
+    assert "Times are estimates" in text
+
+
+def test_a_model_that_is_not_here_is_judged_by_what_is_published(
+    bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    [diagnosis] = bildwerk("doctor").events
+    [schnell] = [model for model in diagnosis["models"] if model["id"] == SCHNELL.id]
+    assert list(schnell["outlooks"][0]["needs_gib"]) == ["bfloat16", "8 bits", "4 bits"]
+
+
+def test_a_pull_that_was_broken_off_is_said(
+    bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    incoming = tmp_path / SCHNELL_FOLDER / ".incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "abc.part").write_bytes(bytes(2_000_000))
+    out = bildwerk("doctor", "--no-json").out
+    assert "its download is not finished: 2.0 MB are here" in out
+    assert "bildwerk models pull flux-schnell" in out
+
+
+def test_each_device_is_a_line() -> None:
+    lines = list(about_model(MISSING, [outlook("8 bits", "4 bits")]))
+    assert lines == [
+        "model      black-forest-labs/flux-schnell: the folder nowhere does not exist",
+        "           on cuda:0: 23.5 GiB free, bfloat16 does not fit (33.2 GiB), 8 bits fits (18.8 GiB), 4 bits fits "
+        "(11.1 GiB); 1024x1024 in 4 steps takes about a second or less (400,000 GFLOP/s)",
+    ]
+
+
+def test_what_fits_one_device_needs_no_advice() -> None:
+    assert memory_advice(MISSING, [outlook("bfloat16", "8 bits", "4 bits"), outlook()]) is None
+    assert memory_advice(MISSING, []) is None
+
+
+def test_what_fits_in_smaller_files_says_which_and_how() -> None:
+    advice = memory_advice(MISSING, [outlook("8 bits", "4 bits"), outlook("4 bits")])
+    assert advice is not None
+    assert advice.startswith("in bfloat16 it fits no device here: take transformer and T5 as files of 8 bits")
+    assert "bildwerk models pull flux-schnell --without transformer --without text_encoder_2" in advice
+
+
+def test_what_fits_nowhere_says_how_much_it_would_need() -> None:
+    advice = memory_advice(MISSING, [outlook()])
+    assert advice == "no device here has the 11.1 GiB that black-forest-labs/flux-schnell needs even with 4 bits"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(0.3, "a second or less"), (1.4, "1 s"), (119, "119 s"), (180, "3 min"), (7_000, "117 min"), (8_000, "2 h")],
+)
+def test_an_estimate_is_rounded(seconds: float, says: str) -> None:
+    assert duration(seconds) == says
+
+
+def test_a_containers_limit_is_the_memory_that_is_free(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
+    assert memory_free(tmp_path, tmp_path) == 8000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert memory_free(tmp_path, tmp_path) == 8000 * 1024
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert memory_free(tmp_path, tmp_path) == 4000
+    assert memory_free(tmp_path / "gone", tmp_path / "gone") is None
