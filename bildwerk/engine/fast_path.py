@@ -54,13 +54,13 @@ def best_speed(
 
     Without `compiles`, nothing that takes minutes at the first call of each shape.
     """
-    weight = networks.transformer.img_in.weight
-    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16:
+    bias = networks.transformer.img_in.bias  # packed weights have a type of their own
+    if bias.device.type == "cpu" and bias.dtype == torch.bfloat16:
         return Speed(chosen, attend=matmul_attention, attend_in_decoder=matmul_attention, cpu=cpu_features())
-    on_gpu = weight.is_cuda
+    on_gpu = bias.is_cuda
 
     def fastest(shape: tuple[int, int, int, int]) -> Attend:
-        return attention_backend.fastest(shape, weight.dtype, weight.device).candidate.attend
+        return attention_backend.fastest(shape, bias.dtype, bias.device).candidate.attend
 
     return Speed(
         chosen,
@@ -101,7 +101,7 @@ def accelerate(networks: Networks, speed: Speed) -> None:
         compile_blocks(networks.transformer, speed.compiler)
         compile_decoder(networks.autoencoder, speed.compiler)
     if speed.graphs:
-        _graph_all(networks, CudaGraphs() if networks.transformer.img_in.weight.is_cuda else RepeatedRuns())
+        _graph_all(networks, CudaGraphs() if networks.transformer.img_in.bias.is_cuda else RepeatedRuns())
 
 
 def _graph_all(networks: Networks, backend: GraphBackend) -> None:

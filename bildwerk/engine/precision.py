@@ -8,12 +8,15 @@ Modulation, embedders and the last layer stay as they are: they are small or sen
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from bildwerk.engine.request import EngineError
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
+
+L = TypeVar("L", bound=nn.Module)
 
 FLOAT8 = torch.float8_e4m3fn
 FLOAT8_MAX = torch.finfo(FLOAT8).max
@@ -59,6 +62,7 @@ class QuantizedLinear(nn.Module):
     def __init__(self, weight: Tensor, scales: Tensor, bias: Tensor | None) -> None:
         """weight: O K, scales: O 1, bias: O."""
         super().__init__()
+        self.out_features, self.in_features = weight.shape
         self.register_buffer("weight", weight)
         self.register_buffer("scales", scales)
         self.register_buffer("bias", bias)
@@ -127,11 +131,16 @@ QUANTIZED: dict[Precision, type[Float8Linear] | type[Int8Linear]] = {
 
 def token_linears(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """The layers that see every token, 73 % of the weights: each as (its owner, its name there, itself)."""
+    return token_layers(model, nn.Linear)
+
+
+def token_layers(model: nn.Module, kind: type[L]) -> Iterator[tuple[nn.Module, str, L]]:
+    """Those of them that are of one kind."""
     for block in model.modules():
         if isinstance(block, DoubleStreamBlock | SingleStreamBlock):
             parts = [part for part in block.children() if not isinstance(part, Modulation)]
             for owner in [block, *(inner for part in parts for inner in part.modules())]:
-                yield from ((owner, name, part) for name, part in owner.named_children() if isinstance(part, nn.Linear))
+                yield from ((owner, name, part) for name, part in owner.named_children() if isinstance(part, kind))
 
 
 def use(precision: Precision, model: nn.Module) -> None:

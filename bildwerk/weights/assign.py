@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bildwerk.weights.errors import MismatchedKeysError, WeightsError
 from bildwerk.weights.gguf_blocks import GGUF_ENCODINGS
 from bildwerk.weights.mapping import Layout, Operation, Row
-from bildwerk.weights.packed import FP8_ENCODINGS, PackedTensor
+from bildwerk.weights.packed import SCALED_ENCODINGS, PackedTensor
 from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.safetensors_header import shown
 from bildwerk.weights.tensor_source import TensorSource
@@ -22,7 +22,7 @@ from bildwerk.weights.uninitialized import Uninitialized
 
 M = TypeVar("M", bound=nn.Module)
 WEIGHT = ".weight"
-READABLE = frozenset({"F16", "BF16", "F32", "F64", *FP8_ENCODINGS, *GGUF_ENCODINGS})
+READABLE = frozenset({"F16", "BF16", "F32", "F64", *SCALED_ENCODINGS, *GGUF_ENCODINGS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from bildwerk.weights.lora_kind import kind_of
 from bildwerk.weights.lora_metadata import read_alpha
 from bildwerk.weights.lora_names import LoraKey, Slot, parse_key, slots
 from bildwerk.weights.lora_place import LoraPlace
-from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.safetensors_header import shown
 
 FLOATS = frozenset({"F16", "BF16", "F32"})
@@ -68,7 +67,7 @@ def as_lora(file: LoraFile, model: Flux, dtype: torch.dtype, device: torch.devic
     Raises `WeightsError` where it is damaged or was made for another architecture than that of `model`.
     """
     parts = _parts(file)
-    known = slots(model.params, [name for name, child in model.named_modules() if isinstance(child, LINEAR)])
+    known = slots(model.params, [name for name, child in model.named_modules() if _is_linear(child)])
     unknown = next((owner for owner in parts if owner not in known), None)
     if unknown is not None:
         raise _unfit(file, model, f"it changes {shown(unknown)}, which this model does not have")
@@ -93,7 +92,9 @@ def _unfit(file: LoraFile, model: Flux, reason: str) -> WeightsError:
     )
 
 
-LINEAR = (nn.Linear, QuantizedLinear)
+def _is_linear(module: nn.Module) -> bool:
+    """Plain, quantized, or packed for some device: all say how many values go in and come out."""
+    return all(isinstance(getattr(module, side, None), int) for side in ("in_features", "out_features"))
 
 
 def _parts(file: LoraFile) -> dict[str, dict[LoraKey, str]]:
@@ -137,14 +138,10 @@ def _alpha(title: str, owner: str, alpha: Tensor | None, usual: float) -> float:
 
 
 def _misfit(owner: str, patch: Patch, linear: nn.Module, slot: Slot) -> str | None:
-    outputs, inputs = linear.shape if isinstance(linear, QuantizedLinear) else _shape(linear)
+    inputs, outputs = (getattr(linear, side) for side in ("in_features", "out_features"))
     rows = slot.rows or outputs
     found, wanted = [len(patch.up), patch.down.shape[1]], [rows, inputs]
     return None if found == wanted else f"its change of {shown(owner)} is {found} instead of {wanted}"
-
-
-def _shape(linear: nn.Module) -> tuple[int, ...]:
-    return tuple(linear.get_parameter("weight").shape)
 
 
 @contextmanager

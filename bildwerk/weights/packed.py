@@ -3,6 +3,7 @@
 n blocks, v values a block.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -34,6 +35,20 @@ class PackedTensor:
         values = self.encoding.decode(self.data.reshape(-1, self.encoding.block_bytes)).reshape(self.shape)
         return (values if self.scale is None else values * self.scale).to(dtype)
 
+    def rows(self, begin: int, end: int) -> Self:
+        """Some of the rows, of which each must be whole blocks; a view."""
+        row_blocks, rest = divmod(self.row_values, self.encoding.block_values)
+        if rest:
+            raise ValueError(f"a row of {self.row_values} values is not whole blocks of {self.encoding.block_values}")
+        bytes_a_row = row_blocks * self.encoding.block_bytes
+        data = self.data.reshape(-1)[begin * bytes_a_row : end * bytes_a_row]
+        scale = self.scale if self.scale is None or self.scale.numel() == 1 else self.scale[begin:end]
+        return replace(self, shape=(min(end, self.shape[0]) - begin, *self.shape[1:]), data=data, scale=scale)
+
+    @property
+    def row_values(self) -> int:
+        return math.prod(self.shape[1:])
+
     def to(self, device: torch.device | str) -> Self:
         scale = None if self.scale is None else self.scale.to(device)
         return replace(self, data=self.data.to(device), scale=scale)
@@ -43,3 +58,7 @@ FP8_ENCODINGS = {
     "F8_E4M3": Encoding(1, 1, lambda blocks: blocks.view(torch.float8_e4m3fn).float()),
     "F8_E5M2": Encoding(1, 1, lambda blocks: blocks.view(torch.float8_e5m2).float()),
 }
+INT8 = Encoding(1, 1, lambda blocks: blocks.view(torch.int8).float())
+"""Signed; never without a scale."""
+SCALED_ENCODINGS = FP8_ENCODINGS | {"I8": INT8}
+"""One byte a value: those that files keep a scale beside."""

@@ -11,7 +11,7 @@ from bildwerk.weights.config_file import ConfigFile
 from bildwerk.weights.errors import WeightsError
 from bildwerk.weights.read_gguf import open_gguf
 from bildwerk.weights.read_safetensors import find_safetensors, open_safetensors
-from bildwerk.weights.scaled_fp8 import ScaledFp8
+from bildwerk.weights.scaled_weights import ScaledWeights
 from bildwerk.weights.sections import sections
 from bildwerk.weights.signatures import Component
 from bildwerk.weights.tensor_source import TensorSource
@@ -36,7 +36,7 @@ class Place:
 def in_folder(folder: Path) -> Place:
     """A component in the layout of diffusers. Raises `WeightsError`."""
     config = ConfigFile.read(folder / "config.json")
-    return Place(ScaledFp8(find_safetensors(folder)), config)
+    return Place(ScaledWeights(find_safetensors(folder)), config)
 
 
 def find_places(folder: Path) -> dict[Component, Place]:

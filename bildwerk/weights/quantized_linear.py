@@ -9,6 +9,10 @@ from torch.nn import functional as F
 
 from bildwerk.weights.packed import PackedTensor
 
+UNPACKED_VALUES = 2**22
+"""At once on a CPU, so that no copy of a whole layer is made: some 40 MB. Elsewhere a layer is unpacked whole, since
+each part would be several kernels to launch."""
+
 
 class QuantizedLinear(nn.Module):
     """Takes the place of `nn.Linear`. The packed weight is no entry of `state_dict`, the bias is one as ever."""
@@ -16,6 +20,7 @@ class QuantizedLinear(nn.Module):
     def __init__(self, weight: PackedTensor, *, has_bias: bool) -> None:
         super().__init__()
         self.encoding, self.shape = weight.encoding, weight.shape
+        self.out_features, self.in_features = weight.shape
         self.register_buffer("data", weight.data, persistent=False)
         self.register_buffer("scale", weight.scale, persistent=False)
         self.bias = nn.Parameter(torch.empty(weight.shape[0], device="meta"), requires_grad=False) if has_bias else None
@@ -27,8 +32,16 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: ... I -> ... O, computed in the dtype of x."""
-        return F.linear(x, self.packed.unpack(x.dtype), self.bias)
+        packed = self.packed
+        rows = max(1, UNPACKED_VALUES // self.in_features)
+        if packed.data.device.type != "cpu" or rows >= self.out_features:
+            return F.linear(x, packed.unpack(x.dtype), self.bias)
+        out = x.new_empty(*x.shape[:-1], self.out_features)
+        for begin in range(0, self.out_features, rows):
+            end = min(begin + rows, self.out_features)
+            bias = None if self.bias is None else self.bias[begin:end]
+            out[..., begin:end] = F.linear(x, packed.rows(begin, end).unpack(x.dtype), bias)
+        return out
 
     def extra_repr(self) -> str:
-        outputs, inputs = self.shape
-        return f"in_features={inputs}, out_features={outputs}, bias={self.bias is not None}"
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -2,7 +2,7 @@
 
 from bildwerk.weights.errors import MismatchedKeysError
 from bildwerk.weights.safetensors_header import shown
-from bildwerk.weights.scaled_fp8 import ScaledFp8
+from bildwerk.weights.scaled_weights import ScaledWeights
 from bildwerk.weights.signatures import Component, component_prefixes
 from bildwerk.weights.tensor_source import Section, TensorSource
 
@@ -18,7 +18,7 @@ def sections(files: TensorSource) -> dict[Component, TensorSource]:
     prefixes = component_prefixes(files.shapes())
     if any(prefixes.values()):
         _check_nothing_else(files, tuple(prefixes.values()))
-    return {component: ScaledFp8(Section(files, prefix)) for component, prefix in prefixes.items()}
+    return {component: ScaledWeights(Section(files, prefix)) for component, prefix in prefixes.items()}
 
 
 def _check_nothing_else(files: TensorSource, prefixes: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from bildwerk.weights.load import build_transformer
 from bildwerk.weights.lora import Lora, applied, load_lora
 from bildwerk.weights.places import Place
 from bildwerk.weights.read_safetensors import open_safetensors
-from bildwerk.weights.scaled_fp8 import ScaledFp8
+from bildwerk.weights.scaled_weights import ScaledWeights
 from tests.parity.references import reference_transformer, relative_error, twin_transformer
 from tests.weights import published
 from tests.weights.published import State, velocity, write
@@ -190,7 +190,7 @@ def test_an_error_takes_the_change_off_again(flux: Flux, tmp_path: Path) -> None
 
 def test_quantized_weights_take_it_too(flux: Flux, tmp_path: Path) -> None:
     state = {name: t.to(torch.float8_e4m3fn) if t.ndim == 2 else t for name, t in flux.state_dict().items()}
-    files = ScaledFp8(open_safetensors(write(tmp_path / "fp8.safetensors", state)))
+    files = ScaledWeights(open_safetensors(write(tmp_path / "fp8.safetensors", state)))
     packed, converted = (
         build_transformer(Place(files), Target(torch.float32, keeps_packed=keeps)) for keeps in (True, False)
     )

@@ -207,6 +207,23 @@ void bildwerk_weight_to_int8(const bf16 *weight, long rows, long width, int8_t *
     }
 }
 
+/* x: rows inputs, float32, times weight: outputs inputs, signed, by its row scales, plus bias, which may be NULL -> rows
+   outputs, float32. Each weight is read once, which is what it takes while rows are few. */
+void bildwerk_multiply_few(
+    const float *x, const int8_t *weight, const float *scales, const float *bias, long rows, long inputs, long outputs,
+    float *out) {
+#pragma omp parallel for schedule(static)
+    for (long o = 0; o < outputs; o++) {
+        float row[WIDEST] __attribute__((aligned(64)));
+        for (long i = 0; i < inputs; i++) row[i] = weight[o * inputs + i];
+        for (long r = 0; r < rows; r++) {
+            float sum = 0;
+            for (long i = 0; i < inputs; i++) sum += x[r * inputs + i] * row[i];
+            out[r * outputs + o] = sum * scales[o] + (bias ? bias[o] : 0.0f);
+        }
+    }
+}
+
 /* Attention. Queries lie as heads, tokens, dim. Keys and values lie as `tile` below reads its right-hand side: two
    values of the summed index side by side, 16 columns of them a vector, KEYS_ALIGNED tokens at least.
        keys   heads, tokens / 16, dim / 2, 16, 2

@@ -166,6 +166,13 @@ class Kernels:
         self._call("weight_to_int8", weight, *weight.shape, levels, scales)
         return levels, scales
 
+    def multiply_few(self, x: Tensor, levels: Tensor, scales: Tensor, bias: Tensor | None) -> Tensor:
+        """x: R K, levels: O K, int8, scales and bias: O -> R O; all others float32."""
+        (rows, inputs), outputs = x.shape, len(levels)
+        out = torch.empty(rows, outputs)
+        self._call("multiply_few", x, levels, scales, bias, rows, inputs, outputs, out)
+        return out
+
     def _call(self, name: str, *arguments: object, strided: bool = False) -> None:
         getattr(self._compiled, f"bildwerk_{name}")(*(_argument(each, strided) for each in arguments))
 

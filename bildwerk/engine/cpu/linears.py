@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bildwerk.engine.cpu.kernels import Int8Rows, Product
+from bildwerk.weights.quantized_linear import QuantizedLinear
+from bildwerk.weights.row_levels import row_levels
 
 USUAL_ROWS = 256
 """Rows that the order is chosen for; others are nearly as fast."""
@@ -20,7 +22,7 @@ SMALLEST_SCALE = 1e-30
 class PackedLinear(nn.Module):
     """Called as the layer that it was made from. The weight is no entry of `state_dict` any more."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear | QuantizedLinear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
 
@@ -60,16 +62,11 @@ class WidenedLinear(PackedLinear):
 class Int8Linear(PackedLinear):
     """A scale for each weight row, and one for each row of activations when it comes."""
 
-    def __init__(self, linear: nn.Linear) -> None:
-        """The layer's weight: O K."""
+    def __init__(self, linear: nn.Linear | QuantizedLinear) -> None:
+        """The layer's weight: O K. Where it is int8 already, its very levels are packed."""
         super().__init__(linear)
-        weight = linear.weight.detach()
-        self._scales = weight.abs().amax(dim=1).float() / INT8_MAX
-        divisors = self._scales.clamp(min=SMALLEST_SCALE)[:, None]
-        levels = torch.empty(weight.shape, dtype=torch.int8)
-        for row in range(0, len(weight), USUAL_ROWS):  # so that no float32 copy of a whole layer is made
-            rows = slice(row, row + USUAL_ROWS)
-            levels[rows] = (weight[rows].float() / divisors[rows]).round_()
+        weight = linear.packed if isinstance(linear, QuantizedLinear) else linear.weight.detach()
+        levels, self._scales = row_levels(weight)
         self._weight = torch.ops.onednn.qlinear_prepack(levels, [USUAL_ROWS, linear.in_features])
         self._zero_points = torch.zeros(linear.out_features, dtype=torch.int64)
         self._bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach().float()
