@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from bildwerk.engine.cpu.blocks import notices_hooks
 from bildwerk.engine.lora_choices import place_of, require_version
 from bildwerk.engine.request import EngineSpec, LoraChoice, LoraError
 from bildwerk.flux.transformer import Flux
@@ -90,6 +91,7 @@ class LoraCache:
 def as_written(model: nn.Module) -> Iterator[None]:
     """While entered, nothing compiled or recorded stands in for a module: it would not notice that it is adapted."""
     found = [(part, name) for part in model.modules() for name in REPLACED if name in part.__dict__]
+    found = [(part, name) for part, name in found if not notices_hooks(part.__dict__[name])]
     taken = [(part, name, part.__dict__.pop(name)) for part, name in found]
     try:
         yield

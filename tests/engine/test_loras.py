@@ -316,5 +316,15 @@ def test_an_accelerated_model_is_adapted_too_and_is_fast_again_afterwards(loras:
     assert "forward" in engine.components.transformer.__dict__
 
 
+@pytest.mark.parametrize("chosen", ["bf16", "int8"])
+def test_a_model_that_was_loaded_fast_takes_loras(chosen: str, loras: Path) -> None:
+    exact = painted(FluxEngine.load(make_spec(loras), device="cpu"), [SOFT])
+    engine = FluxEngine.load(make_spec(loras), device="cpu", precision=chosen)
+    soft, plain = painted(engine, [SOFT]), painted(engine, [])
+    assert difference(soft, plain) > 20
+    assert np.abs(pixels(soft) - pixels(exact)).mean() < 0.3 * np.abs(pixels(soft) - pixels(plain)).mean()
+    assert painted(engine, [SOFT]) == soft
+
+
 def test_without_loras_the_steps_are_passed_on_as_they_are() -> None:
     assert list(adapted(flux_tiny(), [], iter([1, 2, 3]))) == [1, 2, 3]

@@ -5,17 +5,16 @@ them out as pages of zeros: a tenth of the time of a picture went into making th
 """
 
 import ctypes
-import ctypes.util
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """From glibc's malloc.h."""
-NEVER = 2**31 - 1
+NEVER = -1
 
 
 def keep_freed_memory() -> bool:
     """For the whole process, from now on. Whether the C library knows how."""
-    if sys.platform != "linux" or (name := ctypes.util.find_library("c")) is None:
+    if sys.platform != "linux":
         return False
-    mallopt = getattr(ctypes.CDLL(name), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))

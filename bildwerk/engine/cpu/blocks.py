@@ -127,6 +127,11 @@ class FastBlocks:
         return self.kernels.gated_sum(x, linear2.product(joined), mod.gate)
 
 
+def notices_hooks(forward: object) -> bool:
+    """Whether it is a block's `forward` of this module, which makes way where a layer of the block has hooks."""
+    return isinstance(getattr(getattr(forward, "__func__", None), "__self__", None), FastBlocks)
+
+
 def _is_adapted(block: DoubleStreamBlock | SingleStreamBlock) -> bool:
     """Whether something, such as a LoRA, waits for a layer's input and result, which the kernels never make whole."""
     return any(layer._forward_hooks for layer in _layers(block))

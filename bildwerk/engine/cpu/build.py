@@ -7,15 +7,19 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("kernels.c")
-COMPILERS = ("cc", "gcc", "clang")
+COMPILERS = ("gcc", "cc", "clang")
+"""gcc first: its OpenMP is the one that torch has loaded, and two of them would fight over the cores."""
 FLAGS = (
     "-O3",
     "-march=native",
@@ -41,31 +45,59 @@ class KernelsUnavailableError(Exception):
 @cache
 def library() -> ctypes.CDLL:
     """The compiled kernels. The first call on a machine takes some seconds. Raises `KernelsUnavailableError`."""
-    compiler = find_compiler()
-    path = cache_folder() / f"kernels-{fingerprint(compiler)}.so"
-    if not path.exists():
-        compile_to(path, compiler)
+    require_platform()
+    reasons = []
+    for compiler in find_compilers():
+        try:
+            path = cache_folder() / f"kernels-{fingerprint(compiler)}.so"
+            return _loaded(path, compiler)
+        except KernelsUnavailableError as error:
+            reasons.append(str(error))
+    raise KernelsUnavailableError(reasons[0])
+
+
+def _loaded(path: Path, compiler: list[str]) -> ctypes.CDLL:
+    """What is kept there, or where that is missing or damaged, what is made anew."""
+    if path.exists():
+        with suppress(OSError):
+            return ctypes.CDLL(str(path))
+    compile_to(path, compiler)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise KernelsUnavailableError(f"the compiled kernels cannot be loaded: {error}") from error
 
 
-def find_compiler() -> str:
+def require_platform() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise KernelsUnavailableError(f"there are none for {sys.platform} on {platform.machine()} yet")
-    named = os.environ.get("CC", "").split()
-    for name in (*named[:1], *COMPILERS):
-        if found := shutil.which(name):
-            return found
-    raise KernelsUnavailableError(f"there is no C compiler here (looked for {', '.join(COMPILERS)}): install gcc")
 
 
-def fingerprint(compiler: str) -> str:
+def find_compilers() -> list[list[str]]:
+    """The commands that may compile C, the environment's own first. Raises `KernelsUnavailableError` for none."""
+    named = shlex.split(os.environ.get("CC", ""))
+    commands = [named] if named and shutil.which(named[0]) else []
+    commands += [[path] for name in COMPILERS if (path := shutil.which(name))]
+    if not commands:
+        raise KernelsUnavailableError(f"there is no C compiler here (looked for {', '.join(COMPILERS)}): install gcc")
+    return commands
+
+
+def fingerprint(compiler: list[str]) -> str:
     """Of the source, the compiler and its flags, and the processor: its instructions are used without asking again."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    parts = (SOURCE.read_bytes(), compiler.encode(), version, " ".join(FLAGS).encode(), _processor())
+    version = _run([*compiler, "--version"], compiler).stdout
+    parts = (SOURCE.read_bytes(), version, " ".join((*compiler, *FLAGS)).encode(), _processor())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
+
+
+def _run(command: list[str], compiler: list[str]) -> "subprocess.CompletedProcess[bytes]":
+    try:
+        return subprocess.run(command, check=True, capture_output=True, timeout=COMPILING_TIMEOUT_SECONDS)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise KernelsUnavailableError(f"{compiler[0]} cannot compile them: {lines[0]}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelsUnavailableError(f"{compiler[0]} cannot compile them: {error}") from error
 
 
 def _processor() -> bytes:
@@ -79,28 +111,36 @@ def _processor() -> bytes:
 
 def cache_folder() -> Path:
     """Made if it is missing. Raises `KernelsUnavailableError` where somebody else could put code into it."""
-    root = Path(os.environ.get(FOLDER_VARIABLE) or Path.home() / ".cache")
-    folder = root / "bildwerk" / "kernels"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
+        folder = _cache_root() / "bildwerk" / "kernels"
+        for each in (folder.parent, folder):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _require_own(each)
+    except RuntimeError as error:
+        raise KernelsUnavailableError(f"there is no home folder to keep them in; set {FOLDER_VARIABLE}") from error
     except OSError as error:
         raise KernelsUnavailableError(f"the folder {folder} for them cannot be made: {error.strerror}") from error
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise KernelsUnavailableError(f"the folder {folder} for them belongs, or is open, to other users")
     return folder
 
 
-def compile_to(path: Path, compiler: str) -> None:
+def _cache_root() -> Path:
+    """A relative path in the variable counts as none, as its specification says."""
+    named = Path(os.environ.get(FOLDER_VARIABLE) or "")
+    return named if named.is_absolute() else Path.home() / ".cache"
+
+
+def _require_own(folder: Path) -> None:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise KernelsUnavailableError(f"the folder {folder} for them belongs, or is open, to other users")
+
+
+def compile_to(path: Path, compiler: list[str]) -> None:
     """All of the file or none of it, whoever else does the same at the same time."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        made = Path(scratch) / path.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=COMPILING_TIMEOUT_SECONDS)
-        except subprocess.CalledProcessError as error:
-            lines = error.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise KernelsUnavailableError(f"{compiler} cannot compile them: {lines[0]}") from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise KernelsUnavailableError(f"{compiler} cannot compile them: {error}") from error
-        made.replace(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            made = Path(scratch) / path.name
+            _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"], compiler)
+            made.replace(path)
+    except OSError as error:
+        raise KernelsUnavailableError(f"they cannot be written to {path.parent}: {error.strerror}") from error

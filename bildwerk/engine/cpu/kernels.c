@@ -15,6 +15,7 @@ typedef uint16_t bf16;
 #define WIDEST 32768       /* values of a row that are held on the stack */
 #define WIDEST_PIXEL 1024  /* channels of an image */
 #define SLICE 512          /* pixels */
+#define SMALLEST 1e-30f    /* what a row is zeros below: its inverse would overflow */
 
 static inline float widen(bf16 x) {
     union { uint32_t bits; float value; } v = {(uint32_t)x << 16};
@@ -70,7 +71,7 @@ static inline float largest_magnitude(const float *x, long n) { /* compared as i
 
 static inline void quantize(const float *x, long n, uint8_t *out, float *scale) {
     float largest = largest_magnitude(x, n);
-    float inverse = largest == 0.0f ? 0.0f : 127.0f / largest;
+    float inverse = largest < SMALLEST ? 0.0f : 127.0f / largest;
     for (long i = 0; i < n; i++) out[i] = (uint8_t)(int32_t)(x[i] * inverse + 128.5f);
     *scale = largest / 127.0f;
 }
@@ -145,16 +146,6 @@ void bildwerk_gated_sum(
     }
 }
 
-/* x: rows width, row_scales, bias -> x * scale + bias. */
-void bildwerk_rescale(const bf16 *x, const float *row_scales, const float *bias, long rows, long width, bf16 *out) {
-#pragma omp parallel for schedule(static)
-    for (long r = 0; r < rows; r++) {
-        float row[WIDEST] __attribute__((aligned(64)));
-        read_row(row, x + r * width, width, row_scales + r, bias);
-        for (long i = 0; i < width; i++) out[r * width + i] = narrow(row[i]);
-    }
-}
-
 /* x: pixels channels -> SiLU of the group norm. The sums of a slice of pixels are float32, those over slices float64. */
 void bildwerk_group_norm_silu(
     const bf16 *x, const float *weight, const float *bias, long pixels, long channels, long groups, float epsilon,
@@ -195,18 +186,6 @@ void bildwerk_group_norm_silu(
         }
 }
 
-/* weight: rows width -> the same as signed integers, and row scales. */
-void bildwerk_weight_to_int8(const bf16 *weight, long rows, long width, int8_t *out, float *scales) {
-#pragma omp parallel for schedule(static)
-    for (long r = 0; r < rows; r++) {
-        float row[WIDEST] __attribute__((aligned(64)));
-        read_row(row, weight + r * width, width, NULL, NULL);
-        float largest = largest_magnitude(row, width), inverse = largest == 0.0f ? 0.0f : 127.0f / largest;
-        for (long i = 0; i < width; i++) out[r * width + i] = (int8_t)__builtin_rintf(row[i] * inverse);
-        scales[r] = largest / 127.0f;
-    }
-}
-
 /* x: rows inputs, float32, times weight: outputs inputs, signed, by its row scales, plus bias, which may be NULL -> rows
    outputs, float32. Each weight is read once, which is what it takes while rows are few. */
 void bildwerk_multiply_few(
@@ -225,10 +204,12 @@ void bildwerk_multiply_few(
 }
 
 /* Attention. Queries lie as heads, tokens, dim. Keys and values lie as `tile` below reads its right-hand side: two
-   values of the summed index side by side, 16 columns of them a vector, KEYS_ALIGNED tokens at least.
+   values of the summed index side by side, 16 columns of them a vector, with room for a multiple of
+   TILE_COLUMNS tokens.
        keys   heads, tokens / 16, dim / 2, 16, 2
        values heads, dim / 64, tokens / 2, 64, 2 */
 
+/* As in kernels.py: QUERY_ROWS is QUERIES, KEY_ROWS is TILE_COLUMNS. */
 #define TILE_ROWS 6
 #define TILE_COLUMNS 64
 #define QUERIES 96 /* of a block; a multiple of TILE_ROWS */

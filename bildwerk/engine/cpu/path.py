@@ -4,6 +4,7 @@ What the processor lacks is made up for: bfloat16 is multiplied in float32 then,
 as they are written. int8 has no such detour: it raises.
 """
 
+import torch
 from torch import nn
 
 from bildwerk.engine import attention_backend, decoder_attention, single_buffer
@@ -33,7 +34,13 @@ def packed_layer(precision: Precision, features: CpuFeatures) -> type[PackedLine
 def accelerate(
     networks: Networks, precision: Precision, features: CpuFeatures, attend: Attend, attend_in_decoder: Attend
 ) -> None:
-    """Networks in bfloat16. `attend` is for blocks that the kernels do not know. Raises `EngineError`."""
+    """Networks in bfloat16. `attend` is for blocks that the kernels do not know.
+
+    Raises `EngineError` for a precision that this processor lacks, and `ValueError` for networks in another type.
+    """
+    found = networks.transformer.img_in.bias.dtype
+    if found != torch.bfloat16:
+        raise ValueError(f"the fast path of a CPU is for networks in bfloat16, not in {found}")
     autoencoder, kernels = networks.autoencoder, features.kernels
     accelerate_transformer(networks.transformer, precision, features, attend)
     if features.multiplies_bfloat16:
@@ -56,7 +63,7 @@ def accelerate_transformer(transformer: Flux, precision: Precision, features: Cp
     single_buffer.use(transformer)
     if kernels is not None:
         few_rows.use(transformer, kernels)
-    if kernels is not None and blocks.suits(transformer.params):
+    if kernels is not None and packed in blocks.ARITHMETICS and blocks.suits(transformer.params):
         blocks.use(packed, transformer, kernels)
 
 

@@ -1,13 +1,15 @@
 """Each kernel against torch, in float32, on sizes that fill neither rows nor blocks nor vectors."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bildwerk.engine.cpu.kernels import Heads, Int8Rows, Kernels, Product
+from bildwerk.engine.cpu.kernels import MAX_ROW_WIDTH, Heads, Int8Rows, Kernels, Product
 from bildwerk.flux.attention import apply_rotary, attention
 
 ROWS, WIDTH = 37, 195
@@ -153,6 +155,68 @@ def test_nan_stays_nan(kernels: Kernels, step: str) -> None:
     assert result.isnan().all()
 
 
-def test_a_tensor_that_lies_otherwise_is_refused(kernels: Kernels) -> None:
-    with pytest.raises(ValueError, match="strides"):
-        kernels.modulate(_random(WIDTH, ROWS).t(), _random(WIDTH), _random(WIDTH))
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param(_random(WIDTH, ROWS).t(), id="columns first"),
+        pytest.param(_random(ROWS, 2 * WIDTH)[:, :WIDTH], id="some columns"),
+        pytest.param(torch.randn(ROWS, WIDTH), id="float32"),
+        pytest.param(torch.randn(ROWS, WIDTH).half(), id="float16"),
+        pytest.param(torch.empty(ROWS, WIDTH, dtype=torch.bfloat16, device="meta"), id="elsewhere"),
+    ],
+)
+def test_a_tensor_that_would_be_read_as_something_else_is_refused(kernels: Kernels, x: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"the kernel modulate reads torch\.bfloat16 on the CPU row by row, not"):
+        kernels.modulate(x, _random(WIDTH), _random(WIDTH))
+
+
+def test_what_would_reach_beyond_a_buffer_is_refused(kernels: Kernels) -> None:
+    wide = MAX_ROW_WIDTH + 1
+    with pytest.raises(ValueError, match=f"rows of at most {MAX_ROW_WIDTH} values, not {wide}"):
+        kernels.to_int8(_random(1, wide))
+    with pytest.raises(ValueError, match="at most 1024 channels, not 1056"):
+        kernels.group_norm_silu(_random(1, 1056, 2, 2), nn.GroupNorm(32, 1056))
+    heads, norms = Heads(1, 10, 64), (torch.ones(64), torch.ones(64))
+    for rows, first, positions in ((11, 0, 11), (5, 6, 10), (10, 0, 9), (3, -1, 10)):
+        with pytest.raises(ValueError, match="do not fit"):
+            kernels.split_heads(Product(_random(rows, 192)), norms, torch.ones(positions, 32, 2), heads, first)
+    with pytest.raises(ValueError, match="come together"):
+        Product(_random(1, 1), torch.ones(1))
+    with pytest.raises(ValueError, match="do not fit"):
+        kernels.gated_sum(_random(3, 4), Product(_random(2, 4)), _random(4))
+
+
+def test_rows_too_small_to_scale_are_zeros(kernels: Kernels) -> None:
+    rows = kernels.to_int8(torch.tensor([[1e-38, -1e-38, 0.0, 5e-39]]).bfloat16())
+    assert (rows.values == 128).all()
+
+
+def test_infinity_is_not_lost(kernels: Kernels) -> None:
+    rows = kernels.to_int8(torch.tensor([[1.0, math.inf, 0.0]]).bfloat16())
+    assert rows.scales.isinf().all()
+
+
+def test_many_threads_compute_what_one_does(kernels: Kernels) -> None:
+    """Sums over a whole image apart, which each thread begins for itself."""
+    qkv, norms = _random(301, 3 * 2 * 64), (torch.rand(64), torch.rand(64))
+    rotary, image = torch.randn(301, 32, 2), _random(1, 64, 70, 70).contiguous(memory_format=torch.channels_last)
+    norm = nn.GroupNorm(8, 64)
+    found = []
+    for threads in (1, 3):
+        with threads_of(threads):
+            rows = kernels.modulate_to_int8(_random(99, 64), _random(64), _random(64))
+            found.append((_attend(kernels, qkv, norms, rotary, 100, 64), rows, kernels.group_norm_silu(image, norm)))
+    (attended, rows, normed), (attended_by_3, rows_by_3, normed_by_3) = found
+    assert torch.equal(attended, attended_by_3)
+    assert torch.equal(rows.values, rows_by_3.values)
+    _close(normed_by_3, normed)
+
+
+@contextmanager
+def threads_of(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -53,7 +53,8 @@ def _fast(precision: Precision, features: CpuFeatures | None = None) -> tuple[Ne
 
 def _runs_on_kernels(model: Flux) -> bool:
     blocks = [block for block in model.modules() if isinstance(block, DoubleStreamBlock | SingleStreamBlock)]
-    return all("FastBlocks" in repr(block.forward) for block in blocks)
+    [answer] = {"FastBlocks" in repr(block.forward) for block in blocks}
+    return answer
 
 
 @pytest.mark.parametrize("precision", list(LIMITS))
@@ -165,3 +166,13 @@ def test_heads_that_the_kernels_do_not_know_run_as_written() -> None:
     given = inputs(odd, dtype=torch.bfloat16)
     assert not _runs_on_kernels(fast.transformer)
     assert relative_error(velocity(fast.transformer, given), velocity(plain.transformer, given)) <= 0.02
+
+
+def test_kernels_without_bfloat16_products_leave_the_blocks_as_written(kernels: Kernels) -> None:
+    _, fast = _fast(Precision.BF16, CpuFeatures(False, True, kernels))
+    assert not _runs_on_kernels(fast.transformer)
+
+
+def test_networks_in_another_type_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"for networks in bfloat16, not in torch\.float32"):
+        accelerate(networks(WIDE_HEADS, CPU, torch.float32), _speed(Precision.BF16))
