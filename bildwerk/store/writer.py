@@ -7,6 +7,7 @@ a group runs still joins it.
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -38,10 +39,11 @@ class _Job:
 
 
 class Writer:
-    """A thread and its queue, on an engine without listeners."""
+    """A thread and its queue, on an engine without listeners. One connection stays open until something fails on it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._connection: Connection | None = None
         self._is_over = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_groups, name="database-writer", daemon=True)
@@ -69,17 +71,31 @@ class Writer:
         while not self._is_over and (first := self._jobs.get()) is not None:
             if not first.waiter.cancelled():
                 self._commit(first)
+        self._hang_up()
 
     def _commit(self, first: _Job) -> None:
         """One group in one transaction, and then its outcomes."""
         group = [first]
         try:
-            with self._engine.begin() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection = self._connected()
+            with connection.begin():
+                order(connection, "BEGIN IMMEDIATE")
                 outcomes = [in_savepoint(connection, job.run) for job in self._join(group)]
         except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
+            self._hang_up()
             outcomes = [(None, as_storage_error(error))] * len(group)
         deliver(group, outcomes)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _hang_up(self) -> None:
+        """Give the connection back to its engine, which rolls back what may be open on it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _join(self, group: list[_Job]) -> Iterator[_Job]:
         """The one job of `group`, then whatever arrives before the last has run; each is in `group` when it runs."""
@@ -124,19 +140,31 @@ def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Ou
 
     A failure of the database itself (disk full, I/O error) is raised on: SQLite may have dropped the transaction.
     """
-    connection.exec_driver_sql("SAVEPOINT one")  # begin_nested does the same in four times the time
+    order(connection, "SAVEPOINT one")
     try:
         result, failure = run(connection), None
     except Exception as error:
         if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
             raise
         result, failure = None, error
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-    connection.exec_driver_sql("RELEASE SAVEPOINT one")
+        order(connection, "ROLLBACK TO SAVEPOINT one")
+    order(connection, "RELEASE SAVEPOINT one")
     return result, failure
 
 
+def order(connection: Connection, words: str) -> None:
+    """Run a statement without values or rows by the driver itself, in a fifth of the time.
+
+    Raises `sqlite3.Error` where SQLAlchemy would raise a `DBAPIError`.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute(words)
+
+
 def as_storage_error(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.Error):
+        return StorageUnavailable(f"the database does not answer: {error}")
     if isinstance(error, IntegrityError) or not isinstance(error, DBAPIError):
         return error
     return StorageUnavailable(f"the database does not answer: {error.orig}")

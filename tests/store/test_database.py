@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bildwerk.domain.errors import InsufficientBalance, StorageUnavailable
@@ -29,6 +29,18 @@ def add(connection: Connection, number: int) -> None:
 
 def numbers(connection: Connection) -> list[int]:
     return list(connection.execute(text("SELECT n FROM numbers ORDER BY rowid")).scalars())
+
+
+def traced(database: Database) -> list[str]:
+    """The statements that the writer's connection runs from now on."""
+    statements: list[str] = []
+
+    def trace(connection: Connection) -> None:
+        connection.connection.driver_connection.set_trace_callback(statements.append)
+
+    database.write_blocking(trace)
+    statements.clear()
+    return statements
 
 
 def test_an_acknowledged_write_is_durable(database: Database):
@@ -64,8 +76,7 @@ def test_a_broken_constraint_is_that_functions_own_fault(database: Database):
 
 @pytest.mark.parametrize(("count", "expected"), [(20, 1), (MAX_GROUP, 2)])
 def test_what_arrives_while_a_group_runs_joins_it_in_order_up_to_a_limit(database: Database, count: int, expected: int):
-    release, commits = threading.Event(), []
-    event.listen(database._writing, "commit", commits.append)
+    release, statements = threading.Event(), traced(database)
 
     async def write_many() -> None:
         blocked = database.write(lambda connection: release.wait(10) and None)
@@ -75,7 +86,7 @@ def test_what_arrives_while_a_group_runs_joins_it_in_order_up_to_a_limit(databas
 
     asyncio.run(write_many())
     assert database.read_blocking(numbers) == list(range(count))
-    assert len(commits) == expected
+    assert statements.count("COMMIT") == expected
 
 
 def test_what_waited_at_the_end_is_written(database: Database):
@@ -149,6 +160,36 @@ def test_a_transaction_that_cannot_begin_is_refused(database: Database):
     other.close()
     database.write_blocking(lambda connection: add(connection, 2))
     assert database.read_blocking(numbers) == [2]
+
+
+def test_groups_share_a_connection_until_a_transaction_fails(database: Database):
+    def driver(connection: Connection) -> object:
+        return connection.connection
+
+    before = database.write_blocking(driver)
+    with pytest.raises(InsufficientBalance):
+        database.write_blocking(raise_insufficient_balance)
+    assert database.write_blocking(driver) is before
+    with pytest.raises(StorageUnavailable):
+        database.write_blocking(lambda connection: connection.execute(text("INSERT INTO missing VALUES (1)")))
+    assert database.write_blocking(driver) is not before
+
+
+def raise_insufficient_balance(connection: Connection) -> None:
+    add(connection, 7)
+    raise InsufficientBalance
+
+
+def test_a_commit_that_fails_leaves_nothing_behind(database: Database):
+    def prepare(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE children(n INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)"))
+
+    database.write_blocking(prepare)
+    with pytest.raises(IntegrityError):  # a deferred constraint is checked by the COMMIT
+        database.write_blocking(lambda connection: connection.execute(text("INSERT INTO children VALUES (1)")))
+    database.write_blocking(lambda connection: add(connection, 2))
+    assert database.read_blocking(numbers) == [2]
+    assert database.read_blocking(lambda connection: connection.execute(text("SELECT n FROM children")).all()) == []
 
 
 def test_a_reader_sees_one_snapshot(database: Database):
