@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
 from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.cli.failure import CommandError, ExitCode
@@ -80,6 +80,9 @@ def nothing() -> io.TextIOWrapper:
 
 def explain(error: Exception) -> int:
     sentence = " ".join(str(error).split())
+    if isinstance(error, UnusedCliTokensError):
+        unused = " ".join(error.unused_tokens or ())
+        sentence = f"nothing takes {unused!r}: a text with spaces is one argument, in quotes"
     print(f"bildwerk: {sentence}", file=sys.stderr)
     if is_output_broken():
         discard_output()

@@ -358,3 +358,9 @@ def test_a_bug_ends_with_3_and_the_path_of_a_log(
     [log] = models_folder.glob("bildwerk-*.log")
     assert outcome.err == f"bildwerk: a bug: ZeroDivisionError: division by zero. The traceback is in {log}\n"
     assert "Traceback" in log.read_text()
+
+
+def test_a_prompt_without_quotes_is_told_about_quotes(bildwerk: Bildwerk) -> None:
+    outcome = bildwerk("generate", "a", "lake", "at", "dawn")
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert outcome.err == "bildwerk: nothing takes 'lake at dawn': a text with spaces is one argument, in quotes\n"

@@ -27,6 +27,13 @@ def test_people_read_lines(bildwerk: Bildwerk, models_folder: Path) -> None:
     assert "s a step" in lines[3]
 
 
+def test_the_precision_is_part_of_the_answer(bildwerk: Bildwerk, models_folder: Path) -> None:
+    assert bildwerk(*ASKED).events[0]["precision"] is None
+    assert bildwerk(*ASKED, "--precision", "bf16").events[0]["precision"] == "bf16"
+    [first, *_] = bildwerk(*ASKED, "--precision", "bf16", "--no-json").out.splitlines()
+    assert "bfloat16 with products in bf16 on cpu" in first
+
+
 def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -> None:
     outcome = bildwerk("bench", "--model", "flux-schnell", "--size", "70x64", "--steps", "2", "--seconds", "0")
     assert outcome.exit_code == 0, outcome.err

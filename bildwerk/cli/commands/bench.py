@@ -90,7 +90,8 @@ def measured(order: Order, seconds: float, arithmetic: Arithmetic) -> Speed:
         found = measure(engine, order.request, seconds, lambda done: bar.show("pictures", done, max(done, 3)))
     from bildwerk.engine.product_rate import describe, product_rates
 
-    return Speed(order, describe(engine.device, engine.dtype), loaded, found, product_rates(engine.device))
+    device = describe(engine.device, engine.dtype) | {"precision": arithmetic.precision}
+    return Speed(order, device, loaded, found, product_rates(engine.device))
 
 
 def as_json(speed: Speed) -> dict[str, object]:
@@ -118,10 +119,11 @@ def as_json(speed: Speed) -> dict[str, object]:
 
 def as_text(speed: Speed) -> list[str]:
     request, found, device = speed.order.request, speed.measurement, speed.device
+    products = f" with products in {device['precision']}" if device["precision"] else ""
     rates = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in speed.rates.items())
     return [
-        f"{speed.order.spec.id}, {request.width}x{request.height}, {request.steps} steps; {device['dtype']} "
-        f"on {device['device']}, {device['threads']} threads",
+        f"{speed.order.spec.id}, {request.width}x{request.height}, {request.steps} steps; {device['dtype']}{products} "
+        f"on {device['device']}, threads: {device['threads']}",
         f"picture   {found.seconds:8.3f} s   median of {len(found.pictures)}, "
         f"{found.fastest:.3f} to {found.slowest:.3f}; the first {found.first.seconds:.3f}",
         *(stage_line(stage, seconds, found) for stage, seconds in found.stages.items()),
