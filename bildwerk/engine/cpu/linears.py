@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bildwerk.engine.cpu.kernels import Int8Rows, Product
+from bildwerk.engine.precision import to_int8
 from bildwerk.weights.quantized_linear import QuantizedLinear
 from bildwerk.weights.row_levels import row_levels
 
@@ -15,8 +16,6 @@ USUAL_ROWS = 256
 """Rows that the order is chosen for; others are nearly as fast."""
 UNSIGNED_ZERO = 128
 """Activations are unsigned with this for zero: with signed ones, oneDNN falls back to its slow reference product."""
-INT8_MAX = 127.0
-SMALLEST_SCALE = 1e-30
 
 
 class PackedLinear(nn.Module):
@@ -89,6 +88,5 @@ class Int8Linear(PackedLinear):
 
 def _quantized(x: Tensor) -> Int8Rows:
     """x: R K."""
-    scales = x.abs().amax(dim=1).float() / INT8_MAX
-    levels = (x.float() / scales.clamp(min=SMALLEST_SCALE)[:, None]).round_()
-    return Int8Rows((levels + UNSIGNED_ZERO).to(torch.uint8), scales)
+    levels, scales = to_int8(x)
+    return Int8Rows((levels.to(torch.int16) + UNSIGNED_ZERO).to(torch.uint8), scales.squeeze(1))
