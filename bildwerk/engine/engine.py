@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 from bildwerk.engine import out_of_memory
-from bildwerk.engine.arithmetic import find_arithmetic, make_fast
+from bildwerk.engine.arithmetic import as_file_says, find_arithmetic, make_fast
 from bildwerk.engine.batch import Batch
 from bildwerk.engine.consistency import check_consistency
 from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
 from bildwerk.engine.devices import find_device, wait_for
 from bildwerk.engine.loras import LoraCache, adapted
+from bildwerk.engine.precision import Precision
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -39,12 +40,21 @@ ENCODING_THREADS = 2
 class FluxEngine:
     """Serves one batch at a time; `load` makes one. Pictures are turned into files on threads of its own."""
 
-    def __init__(self, spec: EngineSpec, components: Components, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        components: Components,
+        device: torch.device,
+        dtype: torch.dtype,
+        precision: Precision | None = None,
+    ) -> None:
+        """precision: what the components were made fast in; None where they are as written."""
         check_consistency(spec, components)
         self.spec = spec
         self.components = components
         self.device = device
         self.dtype = dtype
+        self.precision = precision
         self.prompt_encoder = PromptEncoder(components, spec.max_text_tokens, device)
         self.loras = LoraCache(spec, components.transformer, dtype, device)
         self.encoding_threads = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="image-encoding")
@@ -61,7 +71,8 @@ class FluxEngine:
     ) -> Self:
         """Read the model's folder. Without a device: the GPU where there is one; without a dtype: the spec's.
 
-        Models in bfloat16 are made fast, in the `precision` bf16 if none is given; `eager` leaves them as written.
+        Models in bfloat16 are made fast, in the `precision` bf16 if none is given (int8 on a CPU that multiplies it,
+        where the transformer's file is int8); `eager` leaves them as written.
         Raises `EngineError` for a folder that is incomplete or damaged, for a device or a precision that is not there,
         and for a device without enough memory (`OutOfMemoryError`).
         """
@@ -69,11 +80,13 @@ class FluxEngine:
         try:
             with out_of_memory.explained(f"the weights of {spec.id} in {_name(chosen.dtype)}", chosen_device):
                 components = load_components(spec.folder, chosen.dtype, chosen_device)
+                if not eager:
+                    chosen = as_file_says(chosen, components.transformer, chosen_device)
                 if chosen.precision is not None and not eager:
                     make_fast(components, spec, chosen.precision, chosen_device)
         except (WeightsError, OSError) as error:
             raise EngineError(f"{spec.id} cannot be loaded: {error}") from error
-        return cls(spec, components, chosen_device, chosen.dtype)
+        return cls(spec, components, chosen_device, chosen.dtype, None if eager else chosen.precision)
 
     @torch.inference_mode()
     def generate(

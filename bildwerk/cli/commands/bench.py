@@ -61,7 +61,8 @@ def bench(
     dtype
         What to compute in: float32, bfloat16. Default: the model's own.
     precision
-        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype.
+        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype, or int8
+        where the file is.
     json
         Print a JSON object. Default: only where standard output is not a terminal.
     """
@@ -90,7 +91,7 @@ def measured(order: Order, seconds: float, arithmetic: Arithmetic) -> Speed:
         found = measure(engine, order.request, seconds, lambda done: bar.show("pictures", done, max(done, 3)))
     from bildwerk.engine.product_rate import describe, product_rates
 
-    device = describe(engine.device, engine.dtype) | {"precision": arithmetic.precision}
+    device = describe(engine.device, engine.dtype) | {"precision": engine.precision}
     return Speed(order, device, loaded, found, product_rates(engine.device))
 
 

@@ -69,7 +69,7 @@ def generate(
         What to compute in: float32, bfloat16. Default: the model's own.
     precision
         What the large layers multiply in: bf16, int8, or on a GPU fp8. The narrower, the faster each picture, and
-        the slower the loading. Default: as dtype.
+        the slower the loading. Default: as dtype, or int8 where the file is.
     json
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
