@@ -1,7 +1,7 @@
 """The kernels, made from their C once for this machine and kept: with whatever C compiler is there.
 
 They are kept in a folder that only its owner may write to, under a name made of all that they depend on. Where somebody
-else could have put code there, nothing of it is loaded: each process makes its own then, in a folder that is gone after.
+else could have put code there, nothing of it is loaded: each process makes its own then, in a folder that is soon gone.
 """
 
 import ctypes

@@ -65,6 +65,15 @@ def test_the_velocity_keeps_within_the_limit(kernels: Kernels, precision: Precis
     assert 1e-4 < relative_error(velocity(fast.transformer, given), _exact(plain, given)) <= LIMITS[precision]
 
 
+def test_what_sees_few_rows_is_multiplied_where_it_lies(kernels: Kernels) -> None:
+    plain, fast = _fast(Precision.BF16)
+    for name in ("double_blocks.0.img_mod.lin", "single_blocks.0.modulation.lin", "time_in.out_layer"):
+        layer = fast.transformer.get_submodule(name)
+        assert "FewRows" in repr(layer.forward)
+        assert layer.weight.data_ptr() == plain.transformer.get_submodule(name).weight.data_ptr()
+    assert "FewRows" in repr(fast.transformer.final_layer.adaLN_modulation[1].forward)
+
+
 def test_int8_loses_no_more_than_its_rounding(kernels: Kernels) -> None:
     plain, fast = _fast(Precision.INT8)
     given = _given()
