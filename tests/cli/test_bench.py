@@ -28,7 +28,9 @@ def test_people_read_lines(bildwerk: Bildwerk, models_folder: Path) -> None:
 
 
 def test_the_precision_is_part_of_the_answer(bildwerk: Bildwerk, models_folder: Path) -> None:
-    assert bildwerk(*ASKED).events[0]["precision"] is None
+    """The one that was computed in, whether or not somebody asked for it."""
+    assert bildwerk(*ASKED, "--dtype", "float32").events[0]["precision"] is None
+    assert bildwerk(*ASKED).events[0]["precision"] == "bf16"
     assert bildwerk(*ASKED, "--precision", "bf16").events[0]["precision"] == "bf16"
     [first, *_] = bildwerk(*ASKED, "--precision", "bf16", "--no-json").out.splitlines()
     assert "bfloat16 with products in bf16 on cpu" in first
