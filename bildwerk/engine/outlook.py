@@ -14,15 +14,18 @@ from typing import Any
 
 import torch
 
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.devices import devices, find_dtype, wait_for
 from bildwerk.engine.flop_count import picture_flops
+from bildwerk.engine.gpu.footprint import BYTES, GIB, LIBRARIES, footprint
+from bildwerk.engine.gpu.plan import Placement, Plan
 from bildwerk.engine.model_shapes import StoredModel, read_stored_model
-from bildwerk.engine.placement import BYTES, GIB, LIBRARIES, ModelShapes, Plan, footprint
+from bildwerk.engine.networks import ModelShapes
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, TransformerParams
 from bildwerk.weights.errors import WeightsError
 
-RESIDENT = Plan("everything resident", Precision.BF16)
+RESIDENT = Plan(Placement.RESIDENT, Precision.BF16)
 AS_IT_IS = "as it is here"
 SIZES_IN_FILES = {"8 bits": 8.5 / 16, "4 bits": 4.5 / 16}
 """Of bfloat16's, for the linear layers of transformer and T5: Q8_0 and Q4_0 with their scales; fp8 is a little less."""
@@ -62,7 +65,7 @@ class Outlook:
 def memory_needs(model: StoredModel | ModelShapes, dtype: str, height: int, width: int) -> dict[str, int]:
     """Bytes, the most first: of the files that are here, or else of those that are published; and of smaller ones."""
     shapes = model.shapes if isinstance(model, StoredModel) else model
-    need = footprint(RESIDENT, shapes, height=height, width=width)
+    need = footprint(RESIDENT, shapes, Bucket(1, height, width))
     beside = LIBRARIES + (need.total - need.weights - LIBRARIES) * find_dtype(dtype).itemsize // BYTES
     linear = need.blocks + need.modulation + need.text
     smaller = {name: need.rest + int(linear * share) + beside for name, share in SIZES_IN_FILES.items()}

@@ -11,9 +11,10 @@ import torch
 from bench.gpu.flops import count
 from bench.gpu.networks import REAL, TINY, Shapes
 from bildwerk.engine.flop_count import picture_flops
+from bildwerk.engine.gpu.footprint import GIB
 from bildwerk.engine.model_shapes import read_stored_model
+from bildwerk.engine.networks import ModelShapes
 from bildwerk.engine.outlook import PUBLISHED, Asked, matrix_rate, memory_needs, outlook
-from bildwerk.engine.placement import GIB, ModelShapes
 
 SCHNELL = Asked(None, "bfloat16", 1024, 1024, 4, 256)
 

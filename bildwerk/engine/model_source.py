@@ -1,0 +1,100 @@
+"""Where an engine gets its networks from: read from their folder, put on a device, and made fast there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import torch
+
+from bildwerk.engine.arithmetic import Arithmetic, make_fast
+from bildwerk.engine.buckets import Bucket
+from bildwerk.engine.request import EngineSpec
+from bildwerk.weights.load import Components, load_components
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """What has been prepared, and what happened since although it had been.
+
+    `placement` and `speed` name what is in use. `compiled` and `plain_runs` count from the end of the warm-up on: code
+    that was compiled in the middle of a request, which should never be, and calls in shapes that were not prepared.
+    """
+
+    placement: str = "resident"
+    speed: str = "as written"
+    recorded: int = 0
+    compiled: int = 0
+    plain_runs: int = 0
+
+    def as_dict(self) -> dict[str, str | int]:
+        return asdict(self)
+
+
+class ModelSource(Protocol):
+    """`buckets` are the shapes that the networks are to be warm for, once `components` has made them."""
+
+    @property
+    def buckets(self) -> Sequence[Bucket]: ...
+
+    @property
+    def warmth(self) -> Warmth: ...
+
+    def components(self) -> Components:
+        """The networks, ready to be called, read anew each time. Raises `WeightsError`, and whatever says that memory
+        is out."""
+        ...
+
+    def open(self) -> None:
+        """Shapes that come from now on are compiled and recorded."""
+        ...
+
+    def seal(self) -> None:
+        """All shapes are warm: nothing is to be compiled or recorded from now on."""
+        ...
+
+    @property
+    def can_fall_back(self) -> bool: ...
+
+    def fall_back(self, reason: str) -> None:
+        """Memory ran out: the next `components` are to take less."""
+        ...
+
+    @property
+    def can_slow_down(self) -> bool: ...
+
+    def slow_down(self, reason: str) -> None:
+        """Warming up has failed: the next `components` are to do without what may be at fault."""
+        ...
+
+
+class PlainSource:
+    """For devices on which everything is resident or nothing works: processors, and the GPUs of a Mac."""
+
+    buckets: Sequence[Bucket] = ()
+    can_fall_back = can_slow_down = False
+
+    def __init__(self, spec: EngineSpec, arithmetic: Arithmetic, device: torch.device, *, eager: bool) -> None:
+        self._spec, self._arithmetic, self._device, self._eager = spec, arithmetic, device, eager
+
+    @property
+    def warmth(self) -> Warmth:
+        is_fast = self._arithmetic.precision is not None and not self._eager
+        return Warmth(speed=f"fast on {self._device.type}" if is_fast else "as written")
+
+    def components(self) -> Components:
+        components = load_components(self._spec.folder, self._arithmetic.dtype, self._device)
+        if self._arithmetic.precision is not None and not self._eager:
+            make_fast(components, self._spec, self._arithmetic.precision, self._device)
+        return components
+
+    def open(self) -> None:
+        pass
+
+    def seal(self) -> None:
+        pass
+
+    def fall_back(self, reason: str) -> None:
+        raise NotImplementedError(reason)
+
+    def slow_down(self, reason: str) -> None:
+        raise NotImplementedError(reason)
