@@ -4,7 +4,7 @@ H W pixels.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
@@ -24,7 +24,7 @@ from bildwerk.engine.gpu.placed_source import PlacedSource
 from bildwerk.engine.gpu.plan import Placement, find_placement
 from bildwerk.engine.gpu.warm_up import OnWarm, warm_up
 from bildwerk.engine.loras import LoraCache, adapted
-from bildwerk.engine.model_source import ModelSource, PlainSource, Warmth
+from bildwerk.engine.model_source import ModelSource, PlainSource
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -33,7 +33,9 @@ from bildwerk.engine.request import (
     GeneratedImage,
     GenerateRequest,
     IsCancelled,
+    LostModelError,
     Progress,
+    Warmth,
     never_cancelled,
 )
 from bildwerk.engine.stopwatch import Stopwatch
@@ -79,9 +81,9 @@ class FluxEngine:
         is not there, and for a device without enough memory (`OutOfMemoryError`).
         """
         chosen_device, chosen = find_device(device), find_arithmetic(spec, dtype, precision)
-        wanted, gpu = find_placement(placement), accelerator or accelerator_of(chosen_device)
+        wanted, gpu = find_placement(placement or spec.placement), accelerator or accelerator_of(chosen_device)
         if gpu is None and wanted not in (None, Placement.RESIDENT):
-            raise EngineError(f"placement {placement} is for GPUs: on {chosen_device} everything is resident")
+            raise EngineError(f"placement {wanted} is for GPUs: on {chosen_device} everything is resident")
         source: ModelSource = (
             PlainSource(spec, chosen, chosen_device, eager=eager)
             if gpu is None
@@ -112,19 +114,20 @@ class FluxEngine:
         return self.source.can_fall_back
 
     def fall_back(self, reason: str) -> None:
-        """Load the model anew, so that it takes less memory."""
-        self._drop_components()
-        self.source.fall_back(reason)
-        self._take_components()
+        """Load the model anew, so that it takes less memory. Raises `LostModelError`, as `slow_down`."""
+        self._exchange_components(lambda: self.source.fall_back(reason))
 
     def slow_down(self, reason: str) -> None:
         """Load the model anew, without what may be at fault."""
-        self._drop_components()
-        self.source.slow_down(reason)
-        self._take_components()
+        self._exchange_components(lambda: self.source.slow_down(reason))
 
-    def _drop_components(self) -> None:
-        del self.components, self.prompt_encoder, self.loras
+    def _exchange_components(self, change: Callable[[], None]) -> None:
+        del self.components, self.prompt_encoder, self.loras  # there is no room for both
+        change()
+        try:
+            self._take_components()
+        except Exception as error:
+            raise LostModelError(f"{self.spec.id} could not be loaded again: {error}") from error
 
     @falling_back
     @torch.inference_mode()

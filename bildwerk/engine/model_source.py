@@ -1,33 +1,14 @@
 """Where an engine gets its networks from: read from their folder, put on a device, and made fast there."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import torch
 
 from bildwerk.engine.arithmetic import Arithmetic, make_fast
 from bildwerk.engine.buckets import Bucket
-from bildwerk.engine.request import EngineSpec
+from bildwerk.engine.request import EngineSpec, Warmth
 from bildwerk.weights.load import Components, load_components
-
-
-@dataclass(frozen=True, slots=True)
-class Warmth:
-    """What has been prepared, and what happened since although it had been.
-
-    `placement` and `speed` name what is in use. `compiled` and `plain_runs` count from the end of the warm-up on: code
-    that was compiled in the middle of a request, which should never be, and calls in shapes that were not prepared.
-    """
-
-    placement: str = "resident"
-    speed: str = "as written"
-    recorded: int = 0
-    compiled: int = 0
-    plain_runs: int = 0
-
-    def as_dict(self) -> dict[str, str | int]:
-        return asdict(self)
 
 
 class ModelSource(Protocol):

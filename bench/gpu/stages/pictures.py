@@ -1,5 +1,7 @@
 """One way to run the networks, measured as a whole and in its parts."""
 
+from dataclasses import asdict
+
 import torch
 
 from bench.gpu.flops import count
@@ -28,7 +30,7 @@ def measured(bench: Workbench, painter: Painter, bucket: Bucket) -> Numbers:
         "share outside the loop": 1 - loop / sum(parts.values()),
         "operations": {"step": flops.step, "picture": flops.picture(STEPS)},
         "rate in a step": flops.step / step,
-        "warmth": {**painter.engine.warmth.as_dict()},
+        "warmth": {**asdict(painter.engine.warmth)},
     }
 
 

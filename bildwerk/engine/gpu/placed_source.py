@@ -17,9 +17,8 @@ from bildwerk.engine.gpu.graphs import Recorder
 from bildwerk.engine.gpu.placement import fitting
 from bildwerk.engine.gpu.plan import Placement, Plan, plans
 from bildwerk.engine.gpu.streaming import place
-from bildwerk.engine.model_source import Warmth
 from bildwerk.engine.precision import Precision
-from bildwerk.engine.request import EngineError, EngineSpec, OutOfMemoryError
+from bildwerk.engine.request import EngineError, EngineSpec, OutOfMemoryError, Warmth
 from bildwerk.weights.load import Components, load_components
 
 log = logging.getLogger("bildwerk.engine")
