@@ -19,10 +19,10 @@ from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.fast_path import decoder_shape, joint_shape
 from bildwerk.engine.gpu.accelerator import Accelerator, accelerator_of, imitation
 from bildwerk.engine.gpu.compile import Compiler, allow_recompiling
-from bildwerk.engine.gpu.placed_source import EFFORTS, PlacedSource
 from bildwerk.engine.gpu.plan import Placement
-from bildwerk.engine.gpu.warm_up import warm_up
+from bildwerk.engine.placed_source import EFFORTS, PlacedSource
 from bildwerk.engine.precision import Precision
+from bildwerk.engine.warm_up import warm_up
 
 T = TypeVar("T")
 

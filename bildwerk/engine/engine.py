@@ -20,11 +20,10 @@ from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
 from bildwerk.engine.devices import find_device, wait_for
 from bildwerk.engine.fallback import falling_back
 from bildwerk.engine.gpu.accelerator import Accelerator, accelerator_of
-from bildwerk.engine.gpu.placed_source import PlacedSource
 from bildwerk.engine.gpu.plan import Placement, find_placement
-from bildwerk.engine.gpu.warm_up import OnWarm, warm_up
 from bildwerk.engine.loras import LoraCache, adapted
 from bildwerk.engine.model_source import ModelSource, PlainSource
+from bildwerk.engine.placed_source import PlacedSource
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -39,6 +38,7 @@ from bildwerk.engine.request import (
     never_cancelled,
 )
 from bildwerk.engine.stopwatch import Stopwatch
+from bildwerk.engine.warm_up import OnWarm, warm_up
 from bildwerk.weights.errors import WeightsError
 
 ENCODING_THREADS = 2

@@ -13,10 +13,10 @@ from bench.gpu.timing import interleaved, seconds_of
 from bench.gpu.workbench import Workbench
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.footprint import GIB, footprint
-from bildwerk.engine.gpu.placed_source import PlacedSource
 from bildwerk.engine.gpu.placement import ANY
 from bildwerk.engine.gpu.plan import Plan, plans
 from bildwerk.engine.networks import ModelShapes
+from bildwerk.engine.placed_source import PlacedSource
 
 CARDS = (80, 24, 16, 12, 8)
 """Gigabytes, of which a tenth is left to others."""

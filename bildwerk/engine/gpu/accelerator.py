@@ -38,7 +38,7 @@ def accelerator_of(device: torch.device) -> Accelerator | None:
     return Accelerator(
         device,
         lambda: torch.cuda.mem_get_info(device)[0],
-        CudaGraphs,
+        lambda: CudaGraphs(device),
         CudaCopies,
         Compiler(),
         Precision.FP8 if multiplies_float8 else Precision.INT8,

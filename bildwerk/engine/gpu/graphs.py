@@ -43,14 +43,16 @@ class GraphBackend(Protocol):
 class CudaGraphs:
     """Real graphs, all in one memory pool: they never run at once, and outputs are copied out before the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, run: Callable[[], Tensor]) -> Recording:
-        self._settle(run)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            output = run()
+        with torch.cuda.device(self._device):  # streams are those of the current device
+            self._settle(run)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool):
+                output = run()
         return Recording(graph.replay, output)
 
     def _settle(self, run: Callable[[], Tensor]) -> None:

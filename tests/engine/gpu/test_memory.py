@@ -158,14 +158,14 @@ def test_where_warming_up_runs_out_of_memory_the_next_plan_is_made_warm(
 def test_a_plan_that_cannot_be_carried_out_gives_way_while_loading(
     spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bildwerk.engine.gpu import placed_source
+    from bildwerk.engine import placed_source
 
     monkeypatch.setattr(placed_source, "place", Failing(placed_source.place))
     assert on_gpu(spec, buckets=()).warmth.placement == "text-streamed (bf16)"
 
 
 def test_a_model_that_cannot_be_loaded_again_is_lost(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bildwerk.engine.gpu import placed_source
+    from bildwerk.engine import placed_source
 
     engine = on_gpu(spec, buckets=())
     fail_once(engine, monkeypatch)

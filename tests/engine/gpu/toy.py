@@ -11,15 +11,16 @@ from PIL import Image
 from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.accelerator import Accelerator, imitation
-from bildwerk.engine.gpu.placed_source import PlacedSource
+from bildwerk.engine.placed_source import PlacedSource
 from bildwerk.engine.request import EngineSpec, Event, GeneratedImage, GenerateRequest
 from tests.parity.tiny_pipeline import TEXT_TOKENS
 
 PLENTY = 80 * 10**9
 BUCKETS = (Bucket(1, 24, 32), Bucket(2, 24, 32))
 REQUEST = GenerateRequest("the cat and a dog", width=32, height=24, steps=4, seed=11, id="one")
-LEVELS = 3
-"""Of 255 by which pixels of two pictures in bfloat16 may differ where only the order of sums does."""
+LEVELS = 1.0
+"""Of 255 by which two pictures in bfloat16 may differ on average where only the order of sums does; those of two seeds
+differ by tens."""
 
 
 def toy_spec(folder: Path, dtype: str = "bfloat16") -> EngineSpec:
@@ -59,7 +60,7 @@ def painted(engine: FluxEngine, *requests: GenerateRequest) -> list[np.ndarray]:
     return [pixels(picture) for picture in pictures(engine.generate(requests))]
 
 
-def are_alike(some: Sequence[np.ndarray], others: Sequence[np.ndarray], levels: int = LEVELS) -> bool:
+def are_alike(some: Sequence[np.ndarray], others: Sequence[np.ndarray], levels: float = LEVELS) -> bool:
     return len(some) == len(others) and all(
-        abs(one - other).max() <= levels for one, other in zip(some, others, strict=True)
+        abs(one - other).mean() <= levels for one, other in zip(some, others, strict=True)
     )

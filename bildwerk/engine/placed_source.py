@@ -171,7 +171,8 @@ class PlacedSource:
         accelerate(placed, speed)
 
     def _chosen_plans(self, read: Components) -> Sequence[Plan]:
-        among = [plan for plan in plans(self._precisions) if self.wanted in (None, plan.placement)]
+        wanted = None if self.wanted is None else [Plan(self.wanted, precision) for precision in self._precisions]
+        among = wanted or plans(self._precisions)
         largest = max(self.buckets, key=_pixels, default=Bucket(1, self.spec.default_height, self.spec.default_width))
         try:
             return fitting(self.accelerator.free_bytes(), read, among, largest, records=self.effort.records)
