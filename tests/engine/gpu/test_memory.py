@@ -1,6 +1,7 @@
 """Which plan an engine begins with, and how it gives way where the memory runs out all the same."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bildwerk.engine.gpu.plan import Plan, plans
 from bildwerk.engine.precision import Precision
 from bildwerk.engine.request import EngineError, EngineSpec, LostModelError, OutOfMemoryError, Progress
 from tests.engine.gpu.toy import BUCKETS, PLENTY, REQUEST, are_alike, on_gpu, painted, pictures, source_of, toy_spec
+from tests.engine.test_generate_contract import AtOnce
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
@@ -119,6 +121,7 @@ def test_a_batch_that_does_not_fit_is_made_by_the_next_plan_once(
 
 def test_a_picture_that_was_delivered_is_not_delivered_twice(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = on_gpu(spec, buckets=())
+    engine.encoding_threads = AtOnce()  # type: ignore[assignment]
     decode, failing = engine.decode, iter([False, True])
 
     def second_fails(canvas):
@@ -127,7 +130,7 @@ def test_a_picture_that_was_delivered_is_not_delivered_twice(spec: EngineSpec, m
         return decode(canvas)
 
     monkeypatch.setattr(engine, "decode", second_fails)
-    events = list(engine.generate([REQUEST, *[REQUEST.__class__("a dog", 32, 24, 4, 1, id="two")]]))
+    events = list(engine.generate([REQUEST, replace(REQUEST, prompt="a dog", seed=1, id="two")]))
     assert [picture.request_id for picture in pictures(events)] == ["one", "two"]
     assert events.count(Progress("denoise", 1, 4)) == 2
 
@@ -147,7 +150,8 @@ class SmallGraphs(RepeatedRuns):
 def test_where_warming_up_runs_out_of_memory_the_next_plan_is_made_warm(
     spec: EngineSpec, as_written: FluxEngine
 ) -> None:
-    failures = iter([False, False, True])
+    in_the_second_bucket = 7
+    failures = iter([False] * in_the_second_bucket + [True])
     engine = on_gpu(spec, imitation(PLENTY, lambda: SmallGraphs(failures)))
     assert (engine.warmth.placement, engine.warmth.speed) == ("text-streamed (bf16)", "compiled and recorded")
     assert engine.can_fall_back
