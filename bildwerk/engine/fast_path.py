@@ -16,7 +16,8 @@ from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.cpu import path as cpu_path
 from bildwerk.engine.cpu.features import CpuFeatures, cpu_features
 from bildwerk.engine.gpu.compile import Compiler, compile_blocks, compile_decoder
-from bildwerk.engine.gpu.graphs import Recorder, graph_decoder, graph_encoder, graph_transformer
+from bildwerk.engine.gpu.graphs import graph_decoder, graph_encoder, graph_transformer
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.networks import Networks
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.attention import Attend, attention

@@ -13,9 +13,9 @@ from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.fast_path import accelerate, timed_speed
 from bildwerk.engine.gpu.accelerator import Accelerator
 from bildwerk.engine.gpu.compile import compiled_graphs, uncompiled
-from bildwerk.engine.gpu.graphs import Recorder
 from bildwerk.engine.gpu.placement import fitting
 from bildwerk.engine.gpu.plan import Placement, Plan, plans
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.gpu.streaming import place
 from bildwerk.engine.precision import Precision
 from bildwerk.engine.request import EngineError, EngineSpec, OutOfMemoryError, Warmth
@@ -87,8 +87,9 @@ class PlacedSource:
     @property
     def warmth(self) -> Warmth:
         before = self._compiled_before
+        is_as_stored = self.arithmetic.precision is None
         return Warmth(
-            str(self.plan),
+            str(self.plan.placement if is_as_stored else self.plan),
             self.effort.name,
             self._recorder.recorded,
             0 if before is None else compiled_graphs() - before,

@@ -5,7 +5,8 @@ from bildwerk.engine.attention_backend import matmul_attention
 from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.fast_path import Speed, accelerate, as_written, best_speed, decoder_shape, joint_shape
 from bildwerk.engine.gpu.compile import Compilations, Compiler
-from bildwerk.engine.gpu.graphs import Recorder, RepeatedRuns
+from bildwerk.engine.gpu.graph_backend import RepeatedRuns
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.precision import Precision
 from tests.engine.velocity import inputs, relative_error, velocity
 

@@ -19,7 +19,8 @@ from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.fast_path import Speed, accelerate
 from bildwerk.engine.gpu.compile import Compiler
-from bildwerk.engine.gpu.graphs import Recorder, RepeatedRuns
+from bildwerk.engine.gpu.graph_backend import RepeatedRuns
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.loras import LoraCache, adapted
 from bildwerk.engine.precision import Precision
 from bildwerk.engine.request import (

@@ -11,7 +11,7 @@ import torch
 
 from bildwerk.engine.gpu.compile import Compiler
 from bildwerk.engine.gpu.copies import CudaCopies, MakeCopies, PlainCopies
-from bildwerk.engine.gpu.graphs import CudaGraphs, GraphBackend, RepeatedRuns
+from bildwerk.engine.gpu.graph_backend import CudaGraphs, GraphBackend, RepeatedRuns
 from bildwerk.engine.precision import Precision
 
 FLOAT8_CAPABILITY = (8, 9)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from bildwerk.engine.gpu.compile import uncompiled
-from bildwerk.engine.gpu.graphs import Recording
+from bildwerk.engine.gpu.graph_backend import Recording
 
 REFUSED = {
     "aten::_local_scalar_dense",

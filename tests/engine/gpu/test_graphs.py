@@ -5,16 +5,9 @@ import torch
 from torch import Tensor
 
 from bench.gpu.networks import TINY, networks, twin
-from bildwerk.engine.gpu.graphs import (
-    BatchAxes,
-    Graphed,
-    Recorder,
-    Recording,
-    RepeatedRuns,
-    graph_transformer,
-    stack_of,
-    unstack,
-)
+from bildwerk.engine.gpu.graph_backend import Recording, RepeatedRuns
+from bildwerk.engine.gpu.graphs import graph_transformer, stack_of, unstack
+from bildwerk.engine.gpu.recorder import BatchAxes, Graphed, Recorder
 from tests.engine.velocity import inputs, relative_error
 
 ROWS = BatchAxes((0, 0))

@@ -10,7 +10,7 @@ import torch
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.accelerator import imitation
 from bildwerk.engine.gpu.footprint import footprint
-from bildwerk.engine.gpu.graphs import Recording, RepeatedRuns
+from bildwerk.engine.gpu.graph_backend import Recording, RepeatedRuns
 from bildwerk.engine.gpu.placement import ANY
 from bildwerk.engine.gpu.plan import Plan, plans
 from bildwerk.engine.precision import Precision

@@ -9,7 +9,7 @@ from bildwerk.engine.buckets import Bucket, usual_buckets
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.accelerator import imitation
 from bildwerk.engine.gpu.compile import Compiler
-from bildwerk.engine.gpu.graphs import Recording
+from bildwerk.engine.gpu.graph_backend import Recording
 from bildwerk.engine.gpu.plan import Placement
 from bildwerk.engine.placed_source import EFFORTS
 from bildwerk.engine.request import EngineSpec, GenerateRequest, Progress, Warmth
@@ -123,7 +123,7 @@ def test_nothing_is_compiled_or_recorded_unasked(
 
 def test_a_model_in_float32_runs_as_it_is_written(random_model: Path) -> None:
     engine = on_gpu(toy_spec(random_model, "float32"))
-    assert engine.warmth == Warmth("resident (bf16)", "as written")
+    assert engine.warmth == Warmth("resident", "as written")
     exact = FluxEngine.load(engine.spec, "cpu")
     assert are_alike(painted(engine, REQUEST), painted(exact, REQUEST), levels=0)
 
