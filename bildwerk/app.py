@@ -179,6 +179,7 @@ def local_replica(settings: Settings, spec: ModelSpec, models: frozenset[str]) -
         folder=folder_of(spec, settings.models_dir),
         loras_folder=Loras(settings.models_dir).folder(spec.id),
         precision=settings.precision,
+        placement=settings.placement,
         **asdict(spec.engine),
     )
     load = {

@@ -1,11 +1,11 @@
 """What a model computes in: the type of its tensors, and how the layers that see every token multiply."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from bildwerk.engine.compile import Bucket
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.cpu.features import cpu_features
 from bildwerk.engine.cpu.threads import use_fitting_threads
 from bildwerk.engine.devices import find_dtype
@@ -22,12 +22,12 @@ log = logging.getLogger("bildwerk.engine")
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """Without a precision the networks run as they are written. `is_asked`: somebody chose it, and did not leave it to
-    the dtype."""
+    """Without a precision the networks run as they are written. One that nobody asked for may give way to a
+    narrower one where the memory is small."""
 
     dtype: torch.dtype
     precision: Precision | None
-    is_asked: bool = False
+    is_asked: bool = field(default=False, compare=False)
 
 
 def find_arithmetic(spec: EngineSpec, dtype: str | None, precision: str | None) -> Arithmetic:
@@ -60,8 +60,8 @@ def holds_int8(transformer: Flux) -> bool:
 
 
 def make_fast(components: Components, spec: EngineSpec, precision: Precision, device: torch.device) -> None:
-    """Compiling waits until somebody asks for it: it takes minutes at the first picture of each size."""
+    """On devices without plans for their memory."""
     if device.type == "cpu":
         use_fitting_threads()
     bucket = Bucket(1, spec.default_height, spec.default_width)
-    accelerate(components, best_speed(components, precision, bucket, spec.max_text_tokens, compiles=False))
+    accelerate(components, best_speed(components, precision, bucket, spec.max_text_tokens))

@@ -1,8 +1,8 @@
 """What parent and child say to each other over two pipes: one JSON object and, after it, bytes.
 
 A frame is the length of the header and the length of the payload (4 bytes each, big-endian), the header, the payload.
-Parent to child: `load` (first), `batch`, `cancel`. Child to parent: `ready` or `error` (first), then for each batch any
-number of `progress` and `image` (the payload is the file), and at its end `done` or `error`.
+Parent to child: `load` (first), `batch`, `cancel`. Child to parent: any number of `warming`, then `ready` or `error`;
+and for each batch any number of `progress` and `image` (the payload is the file), and at its end `done` or `error`.
 """
 
 import asyncio

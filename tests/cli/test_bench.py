@@ -36,6 +36,20 @@ def test_the_precision_is_part_of_the_answer(bildwerk: Bildwerk, models_folder: 
     assert "bfloat16 with products in bf16 on cpu" in first
 
 
+def test_what_was_prepared_is_part_of_the_answer(bildwerk: Bildwerk, models_folder: Path) -> None:
+    [found] = bildwerk(*ASKED).events
+    assert found["warmth"] == {
+        "placement": "resident", "speed": "fast on cpu", "recorded": 0, "compiled": 0, "plain_runs": 0
+    }  # fmt: skip
+
+
+def test_a_placement_is_refused_where_there_is_no_gpu(bildwerk: Bildwerk, models_folder: Path) -> None:
+    outcome = bildwerk(*ASKED, "--placement", "text-streamed")
+    assert outcome.exit_code == 1
+    assert "placement text-streamed is for GPUs: on cpu everything is resident" in outcome.err
+    assert "is not one of resident, text-streamed" in bildwerk(*ASKED, "--placement", "disk").err
+
+
 def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -> None:
     outcome = bildwerk("bench", "--model", "flux-schnell", "--size", "70x64", "--steps", "2", "--seconds", "0")
     assert outcome.exit_code == 0, outcome.err

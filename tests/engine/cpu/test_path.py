@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.gpu.networks import Networks, networks, shared, twin
 from bildwerk.engine.attention_backend import matmul_attention
-from bildwerk.engine.compile import Bucket
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.cpu.features import CpuFeatures, cpu_features
 from bildwerk.engine.cpu.kernels import Kernels
 from bildwerk.engine.cpu.linears import Bfloat16Linear, Int8Linear, PackedLinear, WidenedLinear
