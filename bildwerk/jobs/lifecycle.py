@@ -19,11 +19,12 @@ from bildwerk.jobs.transition import end, fetch_claimed, move, requeue, settle_f
 from bildwerk.store import ledger, predictions
 from bildwerk.store.schema import outputs
 from bildwerk.store.schema import predictions as table
+from bildwerk.store.statement import Statement
 
 HOUR_MS = 3_600_000
 
-NEW_PREDICTION = insert(table)
-NEW_OUTPUT = insert(outputs)
+NEW_PREDICTION = Statement(insert(table))
+NEW_OUTPUT = Statement(insert(outputs))
 WAITED_TOO_LONG = (table.c.status == "queued") & (table.c.queue_ends_at <= bindparam("now"))
 NO_LONGER_WANTED = table.c.status.in_(("queued", "running")) & (table.c.cancel_at <= bindparam("now"))
 EXPIRED = select(table).where(or_(WAITED_TOO_LONG, NO_LONGER_WANTED)).with_for_update()
@@ -100,7 +101,7 @@ def insert_prediction(connection: Connection, now: int, submission: Submission, 
         "warnings": json.dumps(submission.warnings),
         "created_at": now,
     }
-    connection.execute(NEW_PREDICTION, values)
+    NEW_PREDICTION.run(connection, values)
 
 
 def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms: int) -> Claim:
@@ -128,7 +129,8 @@ def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> boo
     if row.cancel_requested:
         end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
         return True
-    connection.execute(NEW_OUTPUT, [output_values(row.id, picture) for picture in made.pictures])
+    for picture in made.pictures:
+        NEW_OUTPUT.run(connection, output_values(row.id, picture))
     values = {
         "timings": json.dumps(made.timings),
         "engine_warnings": json.dumps(made.warnings),

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bildwerk.domain.errors import StorageUnavailable
+from bildwerk.store.statement import driver_of
 
 T = TypeVar("T")
 MAX_GROUP = 64
@@ -157,9 +158,7 @@ def order(connection: Connection, words: str) -> None:
 
     Raises `sqlite3.Error` where SQLAlchemy would raise a `DBAPIError`.
     """
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    driver.execute(words)
+    driver_of(connection).execute(words)
 
 
 def as_storage_error(error: Exception) -> Exception:
