@@ -34,10 +34,14 @@ LEASE_OVER = RUNNING.where(table.c.lease_until <= bindparam("now"))
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The prediction that answers a submission, and whether an earlier request had already made it."""
+    """The prediction that answers a submission, and whether an earlier request had already made it.
+
+    `waiting` is how many others, of all accounts, were in the queue at that moment; of a replay it is not counted.
+    """
 
     prediction_id: str
     is_replay: bool
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def submit(connection: Connection, now: int, submission: Submission, limits: Que
     earlier = idempotency.find(connection, submission.account_id, submission.idempotency)
     if earlier is not None:
         return Submitted(earlier, is_replay=True)
-    check_queue(connection, submission.account_id, limits)
+    waiting = check_queue(connection, submission.account_id, limits)
     insert_prediction(connection, now, submission, limits)
     history.append(connection, now, submission.prediction_id, None, Status.QUEUED, actor="api")
     idempotency.remember(connection, now, submission)
@@ -69,15 +73,17 @@ def submit(connection: Connection, now: int, submission: Submission, limits: Que
         price=submission.price,
         request_id=submission.request_id,
     )
-    return Submitted(submission.prediction_id, is_replay=False)
+    return Submitted(submission.prediction_id, is_replay=False, waiting=waiting)
 
 
-def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> None:
+def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> int:
+    """How many predictions wait. Raises `QueueFull` where no more may."""
     own, all_ = predictions.count_queued(connection, account_id)
     if own >= limits.per_account:
         raise QueueFull(f"this account has {limits.per_account} predictions waiting, the most it may have")
     if all_ >= limits.in_all:
         raise QueueFull()
+    return all_
 
 
 def insert_prediction(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> None:

@@ -6,14 +6,13 @@ processor's caches, it takes 100 to 150 us each time, and SQLite's part of that 
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.base import Executable
-from sqlalchemy.sql.selectable import ReturnsRows
+from sqlalchemy.sql.dml import UpdateBase
 
 DIALECT = sqlite.dialect(paramstyle="named")
 
@@ -27,13 +26,13 @@ class Statement:
     Its rows are named tuples as SQLite has them: a boolean is 0 or 1. Raises SQLAlchemy's `DBAPIError`s.
     """
 
-    def __init__(self, written: Executable) -> None:
+    def __init__(self, written: Select[*tuple[Any, ...]] | UpdateBase) -> None:
         self._written = written
         self._translations: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
-        self._as_row = row_maker(written)
+        self._row_type = row_type(written)
 
     def rows(self, connection: Connection, values: Values) -> list[Any]:
-        return [self._as_row(row) for row in self._execute(connection, values).fetchall()]
+        return [self._row_type._make(row) for row in self._execute(connection, values).fetchall()]
 
     def row(self, connection: Connection, values: Values) -> Any | None:
         """The one row there is, or None. For statements that name a row by its key."""
@@ -61,9 +60,9 @@ class Statement:
         return found
 
 
-def row_maker(written: Executable) -> Callable[[Iterable[Any]], Any]:
-    names = [str(column.key) for column in written.exported_columns]
-    return namedtuple("Row", names)._make
+def row_type(written: Select[*tuple[Any, ...]] | UpdateBase) -> Any:
+    """A named tuple of the columns that a statement gives back, if any."""
+    return namedtuple("Row", [str(column.key) for column in written.exported_columns])
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:

@@ -10,8 +10,9 @@ from sqlalchemy import text
 from bildwerk.domain.prediction import Status
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.request import GenerateRequest
-from bildwerk.fleet.dispatcher import Dispatcher, Pace
+from bildwerk.fleet.dispatcher import Dispatcher
 from bildwerk.fleet.inline import InlineReplica
+from bildwerk.fleet.intake import Pace
 from bildwerk.fleet.records import Records
 from bildwerk.jobs import lifecycle
 from bildwerk.jobs.engine_request import as_input
