@@ -18,6 +18,7 @@ DIALECT = sqlite.dialect(paramstyle="named")
 
 Values = Mapping[str, Any]
 """By the names of a statement's `bindparam`s and of the columns that an insert or an update sets."""
+EMPTY: Values = {}
 
 
 class Statement:
@@ -45,10 +46,7 @@ class Statement:
 
     def _execute(self, connection: Connection, values: Values) -> sqlite3.Cursor:
         text, constants = self._translated(tuple(values))
-        try:
-            return driver_of(connection).execute(text, {**constants, **values})
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+        return execute(connection, text, {**constants, **values})
 
     def _translated(self, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
         """The text for values of these names, and the values that it has of its own."""
@@ -65,7 +63,11 @@ def row_type(written: Select[*tuple[Any, ...]] | UpdateBase) -> Any:
     return namedtuple("Row", [str(column.key) for column in written.exported_columns])
 
 
-def driver_of(connection: Connection) -> sqlite3.Connection:
+def execute(connection: Connection, text: str, values: Values = EMPTY) -> sqlite3.Cursor:
+    """Have the driver itself run `text`. Raises SQLAlchemy's `DBAPIError`s."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    return driver
+    try:
+        return driver.execute(text, values)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error

@@ -78,6 +78,14 @@ class LifeMachine(RuleBasedStateMachine):
         except (InsufficientBalance, QueueFull):
             return multiple()
 
+    @rule(target=jobs, account=accounts, worker=WORKERS, key=st.sampled_from([None, "k1", "k2"]))
+    def submit_to_a_free_worker(self, account: str, worker: str, key: str | None) -> object:
+        try:
+            job = self.books.accept(account, worker=worker, key=key).job
+        except (InsufficientBalance, QueueFull):
+            return multiple()
+        return multiple() if job is None else job
+
     @rule(target=jobs, worker=WORKERS, max_images=st.integers(1, 4))
     def claim(self, worker: str, max_images: int) -> object:
         return multiple(*self.books.claim(worker, max_images))
