@@ -70,4 +70,4 @@ def execute(connection: Connection, text: str, values: Values = EMPTY) -> sqlite
     try:
         return driver.execute(text, values)
     except sqlite3.Error as error:
-        raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+        raise DBAPIError.instance(text, None, error, sqlite3.Error) from error
