@@ -23,8 +23,9 @@ from bildwerk.domain.catalog import Catalog, ModelSpec, load_catalog
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.engine.request import EngineSpec
 from bildwerk.fleet.child import Launch
-from bildwerk.fleet.dispatcher import Dispatcher, Pace
+from bildwerk.fleet.dispatcher import Dispatcher
 from bildwerk.fleet.fleet import Replica
+from bildwerk.fleet.intake import Pace
 from bildwerk.fleet.local import LocalReplica, Supervision
 from bildwerk.fleet.records import Records
 from bildwerk.jobs.progress import ProgressHub

@@ -71,7 +71,13 @@ async def receive_frame(stream: asyncio.StreamReader) -> Frame:
 
 
 def batch_frame(requests: list[GenerateRequest]) -> bytes:
-    return pack({"kind": "batch", "requests": [asdict(request) for request in requests]})
+    return pack({"kind": "batch", "requests": [request_fields(request) for request in requests]})
+
+
+def request_fields(request: GenerateRequest) -> dict[str, Any]:
+    """`asdict` takes 10 times as long; it copies every text."""
+    fields = {name: getattr(request, name) for name in GenerateRequest.__slots__}
+    return fields | {"loras": [asdict(lora) for lora in request.loras]}
 
 
 def batch_requests(frame: Frame) -> list[GenerateRequest]:
