@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from bildwerk.app import Service
+from bildwerk.cli.failure import UsageError
 from bildwerk.cli.guarded_protocol import GuardedProtocol
 from bildwerk.domain.errors import SetupError
 from bildwerk.settings import MAX_PORT
@@ -82,9 +83,9 @@ def fixed_options() -> dict[str, object]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes any that is free. Raises `SetupError`."""
+    """A bound socket; port 0 takes any that is free. Raises `UsageError` for no port, `SetupError` for one taken."""
     if not 0 <= port <= MAX_PORT:
-        raise SetupError(f"--port must be from 0 to {MAX_PORT}, not {port}")
+        raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)

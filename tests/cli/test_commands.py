@@ -36,7 +36,7 @@ def test_python_dash_m_is_the_same_command() -> None:
 
 def test_an_unknown_command_is_explained(bildwerk: Bildwerk) -> None:
     outcome = bildwerk("paint")
-    assert outcome.exit_code == 1
+    assert outcome.exit_code == 2
     assert 'Unknown command "paint"' in outcome.err
 
 

@@ -1,6 +1,5 @@
 """`bildwerk doctor`: can this machine make pictures, and if not, what is to be done?"""
 
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,8 +7,10 @@ from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.machine import ENGINE_PACKAGES, Machine, package_version, read_devices, read_machine
 from bildwerk.cli.model_outlook import ESTIMATE, about_model, memory_advice
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import load_catalog
+
+LABEL = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,7 @@ def doctor(*, json: bool | None = None) -> int:
         Print a JSON object. Default: only where standard output is not a terminal.
     """
     diagnosis = examine()
-    if wants_json(json, sys.stdout):
-        write_json(as_json(diagnosis))
-    else:
-        for line in as_text(diagnosis):
-            write_line(line)
+    write_answer(json, as_json(diagnosis), as_text(diagnosis), LABEL)
     return ExitCode.OK if diagnosis.can_make_pictures else ExitCode.EXPECTED
 
 

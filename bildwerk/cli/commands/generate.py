@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bildwerk.cli.arithmetic_options import Device, Dtype, Precision
 from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.order import Order, Wishes, take_order
@@ -31,13 +32,13 @@ def generate(
     size: str | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    n: int = 1,
+    n: Annotated[int, Parameter(alias="-n")] = 1,
     model: str = "flux-tiny",
     guidance: float | None = None,
     lora: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    device: str | None = None,
-    dtype: str | None = None,
-    precision: str | None = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    precision: Precision | None = None,
     json: bool | None = None,
 ) -> None:
     """Make pictures from a prompt, on this machine.
@@ -66,7 +67,7 @@ def generate(
     device
         Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
     dtype
-        What to compute in: float32, bfloat16. Default: the model's own.
+        What to compute in: float32 (or fp32), bfloat16 (or bf16). Default: the model's own.
     precision
         What the large layers multiply in: bf16, int8, or on a GPU fp8. The narrower, the faster each picture, and
         the slower the loading. Default: as dtype.

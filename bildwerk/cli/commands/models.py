@@ -1,12 +1,10 @@
 """`bildwerk models`: what can be asked for, and whether its files are here. What moves files has a file of its own."""
 
-import sys
-
 from cyclopts import App
 
 from bildwerk.cli.model_files import named_model
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import load_catalog
 
 models = App(name="models", help="The models that can be asked for.")
@@ -29,14 +27,10 @@ def list_models(*, json: bool | None = None) -> None:
     json
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
-    states = [state_of(model) for model in load_catalog().values()]
-    if wants_json(json, sys.stdout):
-        for state in states:
-            write_json(state.as_json())
-        return
-    for state in states:
+    for model in load_catalog().values():
+        state = state_of(model)
         readiness = "ready" if state.is_ready else "files missing"
-        write_line(f"{state.model.id:32} {readiness:14} {state.model.display_name}")
+        write_answer(json, state.as_json(), [f"{model.id:32} {readiness:14} {model.display_name}"])
 
 
 @models.command
@@ -51,11 +45,7 @@ def show(model: str, *, json: bool | None = None) -> None:
         Print a JSON object. Default: only where standard output is not a terminal.
     """
     state = state_of(named_model(model))
-    if wants_json(json, sys.stdout):
-        write_json(state.as_json())
-        return
-    for name, value in facts(state):
-        write_line(f"{name:16} {value}")
+    write_answer(json, state.as_json(), (f"{name:16} {value}" for name, value in facts(state)), indent=17)
 
 
 def facts(state: ModelState) -> list[tuple[str, object]]:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from bildwerk.app import build_service
 from bildwerk.cli.environment import environment_settings
-from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.failure import ExitCode, UsageError
 from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
@@ -120,29 +120,29 @@ def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:
 
 
 def require_network(text: str) -> None:
-    """Raises `SetupError` for what is neither an address nor a network."""
+    """Raises `UsageError` for what is neither an address nor a network."""
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise SetupError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
+        raise UsageError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
 
 
 def require_web_address(text: str) -> None:
-    """Raises `SetupError` for what clients could not be told as the server's address."""
+    """Raises `UsageError` for what clients could not be told as the server's address."""
     try:
         parts = urlsplit(text)
         is_complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_complete = False
     if not is_complete or parts.query or parts.fragment:
-        raise SetupError(f"--public-url must be http:// or https:// and a host, not {text[:200]!r}")
+        raise UsageError(f"--public-url must be http:// or https:// and a host, not {text[:200]!r}")
 
 
 def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]:
     if certificate is None and key is None:
         return {}
     if certificate is None or key is None:
-        raise SetupError("--tls-certificate and --tls-key go together: one of them is missing")
+        raise UsageError("--tls-certificate and --tls-key go together: one of them is missing")
     for path in (certificate, key):
         if not path.is_file():
             raise SetupError(f"there is no file {path}")
