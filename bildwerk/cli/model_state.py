@@ -1,8 +1,10 @@
 """A model and what its folder looks like."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bildwerk.checkpoints.folder_use import used
 from bildwerk.checkpoints.integrity import problems
 from bildwerk.checkpoints.location import folder_of, how_to_get
 from bildwerk.cli.failure import CommandError
@@ -33,6 +35,11 @@ def state_of(model: ModelSpec) -> ModelState:
     """Raises `CommandError` where the models folder cannot be told; an embedded model does without it."""
     folder = folder_of(model, Path() if model.embedded else models_folder())
     return ModelState(model, folder, tuple(problems(folder)))
+
+
+def in_use(model: ModelSpec) -> AbstractContextManager[None]:
+    """While it lasts, nobody removes the model's files; what is part of Bildwerk nobody removes anyway."""
+    return nullcontext() if model.embedded else used(folder_of(model, models_folder()))
 
 
 def complete_folder(model: ModelSpec) -> Path:

@@ -75,6 +75,7 @@ def test_an_account_made_and_paid_into_beside_a_running_service_can_be_spent_fro
 
 
 def test_what_open_predictions_hold_is_shown(service: InlineService, accounts: Accounts):
+    service.service.dispatcher.stop_claiming()
     held = Submission("p", first(accounts), None, "model of nobody", {"seed": 1}, "{}", "one", images=1, price=30_000)
     service.database.write_blocking(lambda connection: lifecycle.submit(connection, 2, held, QueueLimits()))
     (listed,) = accounts("list")

@@ -11,7 +11,7 @@ from bildwerk.cli.main import COMMANDS
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 
 SUBCOMMANDS = [
-    *(("models", name) for name in ("list", "show", "pull", "import", "verify", "quantize")),
+    *(("models", name) for name in ("list", "show", "pull", "import", "verify", "remove", "quantize")),
     *(("loras", name) for name in ("add", "list", "remove")),
     *(("keys", name) for name in ("create", "list", "revoke")),
     *(("accounts", name) for name in ("create", "list", "show", "top-up")),

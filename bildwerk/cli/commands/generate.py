@@ -11,6 +11,8 @@ from cyclopts import Parameter
 from bildwerk.cli.arithmetic_options import Device, Dtype, Precision
 from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
+from bildwerk.cli.model_files import named_model
+from bildwerk.cli.model_state import in_use
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
@@ -76,7 +78,7 @@ def generate(
     """
     started = time.perf_counter()
     order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance, lora))
-    with open_report(json) as report:
+    with in_use(named_model(order.spec.id)), open_report(json) as report:
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
         try:

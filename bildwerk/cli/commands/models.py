@@ -12,6 +12,7 @@ MOVING = {
     "pull": ("bildwerk.cli.commands.pull:pull_model", "Fetch a model's weights from the hub."),
     "import": ("bildwerk.cli.commands.import_files:import_files", "Take over files that are on this machine already."),
     "verify": ("bildwerk.cli.commands.verify:verify_models", "Is every file still what it was when it came?"),
+    "remove": ("bildwerk.cli.commands.remove_files:remove_files", "Remove a model's files from this machine."),
     "quantize": ("bildwerk.cli.commands.quantize:quantize", "Write a transformer in eight bits: half the size."),
 }
 for name, (import_path, purpose) in MOVING.items():

@@ -4,6 +4,8 @@ import ipaddress
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +14,14 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from bildwerk.app import build_service
+from bildwerk.checkpoints.folder_use import used
+from bildwerk.checkpoints.location import folder_of
 from bildwerk.cli.environment import environment_settings
 from bildwerk.cli.failure import ExitCode, UsageError
 from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
+from bildwerk.domain.catalog import load_catalog
 from bildwerk.domain.errors import SetupError
 from bildwerk.jobs.customers import open_first_account
 from bildwerk.settings import Settings, is_loopback
@@ -95,8 +100,19 @@ def serve(
     listening = listen(settings.host, settings.port)
     url = url_of(settings.host, listening, "https" if tls else "http")
     service = build_service(settings, folder, settings.public_url or url)
-    stopped_by = run_server(service, listening, lambda: announce(url), {**tls, **proxy_options(settings)})
+    with models_in_use(settings):
+        stopped_by = run_server(service, listening, lambda: announce(url), {**tls, **proxy_options(settings)})
     return ExitCode.INTERRUPTED if stopped_by is signal.SIGINT else ExitCode.OK
+
+
+@contextmanager
+def models_in_use(settings: Settings) -> Iterator[None]:
+    """Whatever model is here may be asked for, so none of them may be removed meanwhile."""
+    with ExitStack() as stack:
+        for spec in load_catalog().values():
+            if not spec.embedded and folder_of(spec, settings.models_dir).is_dir():
+                stack.enter_context(used(folder_of(spec, settings.models_dir)))
+        yield
 
 
 def announce(url: str) -> None:
