@@ -7,7 +7,6 @@ from pathlib import Path
 from bildwerk.checkpoints.folder_use import used
 from bildwerk.checkpoints.integrity import problems
 from bildwerk.checkpoints.location import folder_of, how_to_get
-from bildwerk.cli.failure import CommandError
 from bildwerk.cli.model_files import models_folder
 from bildwerk.domain.catalog import ModelSpec
 
@@ -40,11 +39,3 @@ def state_of(model: ModelSpec) -> ModelState:
 def in_use(model: ModelSpec) -> AbstractContextManager[None]:
     """While it lasts, nobody removes the model's files; what is part of Bildwerk nobody removes anyway."""
     return nullcontext() if model.embedded else used(folder_of(model, models_folder()))
-
-
-def complete_folder(model: ModelSpec) -> Path:
-    """The folder of a model whose files are all there and whole. Raises `CommandError` that says what to do."""
-    state = state_of(model)
-    if not state.is_ready:
-        raise CommandError(f"{model.id} cannot be used: {state.problems[0]}; {state.advice}")
-    return state.folder

@@ -9,8 +9,8 @@ from pathlib import Path
 from bildwerk.checkpoints.loras import Loras
 from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.lora_options import chosen_loras
+from bildwerk.cli.model_advice import complete_folder
 from bildwerk.cli.model_files import engine_spec, models_folder, named_model
-from bildwerk.cli.model_state import complete_folder
 from bildwerk.cli.output_file import check_placeholders, check_writable, format_of, numbered
 from bildwerk.cli.picture_size import parse_size
 from bildwerk.domain.catalog import ModelSpec

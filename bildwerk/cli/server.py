@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 
 from bildwerk.app import Service
@@ -14,6 +15,8 @@ from bildwerk.cli.failure import UsageError
 from bildwerk.cli.guarded_protocol import GuardedProtocol
 from bildwerk.domain.errors import SetupError
 from bildwerk.settings import MAX_PORT
+
+log = structlog.get_logger()
 
 GRACEFUL_SECONDS = 10
 BACKLOG = 1024
@@ -49,6 +52,7 @@ class Server(uvicorn.Server):
     def _stop(self, number: signal.Signals) -> None:
         if self.stopped_by is None:
             self.stopped_by = number
+            log.info("stopping: pictures that have begun are finished; a second signal gives them back at once")
             self.should_exit = True
             self._service.dispatcher.stop_claiming()
             self._service.context.hub.close()  # else uvicorn cuts off, with a 500, whoever waits for a picture

@@ -5,7 +5,8 @@ from typing import Any
 
 from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.machine import ENGINE_PACKAGES, Machine, package_version, read_devices, read_machine
-from bildwerk.cli.model_outlook import ESTIMATE, about_model, memory_advice
+from bildwerk.cli.model_advice import advice, question
+from bildwerk.cli.model_outlook import ESTIMATE, about_model
 from bildwerk.cli.model_state import ModelState, state_of
 from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import load_catalog
@@ -30,17 +31,16 @@ class Diagnosis:
         return found if isinstance(found, list) else []
 
     def advice(self, state: ModelState) -> str | None:
-        """Files that no device could hold are not worth fetching."""
-        return memory_advice(state, self.outlooks(state.model.id)) or state.advice
+        return advice(state, self.outlooks(state.model.id))
 
     @property
     def to_do(self) -> list[str]:
-        advice = [f"{state.model.id}: {advice}" for state in self.models if (advice := self.advice(state)) is not None]
+        found = [f"{state.model.id}: {said}" for state in self.models if (said := self.advice(state)) is not None]
         if self.missing_packages:
-            advice.insert(0, f"install {', '.join(self.missing_packages)} with: pip install 'bildwerk[engine]'")
+            found.insert(0, f"install {', '.join(self.missing_packages)} with: pip install 'bildwerk[engine]'")
         elif "error" in self.devices:
-            advice.insert(0, f"torch cannot be used: {self.devices['error']}")
-        return advice
+            found.insert(0, f"torch cannot be used: {self.devices['error']}")
+        return found
 
     @property
     def can_make_pictures(self) -> bool:
@@ -54,19 +54,6 @@ def examine() -> Diagnosis:
     asked = {state.model.id: question(state) for state in states}
     devices = {"error": "torch is not installed"} if packages["torch"] is None else read_devices(asked)
     return Diagnosis(read_machine(), packages, devices, states)
-
-
-def question(state: ModelState) -> dict[str, object]:
-    """`engine.outlook.Asked`, about a picture as the model makes it unless told otherwise."""
-    numbers = state.model.engine
-    return {
-        "folder": str(state.folder) if state.is_ready else None,
-        "dtype": numbers.dtype,
-        "width": numbers.default_width,
-        "height": numbers.default_height,
-        "steps": numbers.default_steps,
-        "text_tokens": numbers.max_text_tokens,
-    }
 
 
 def doctor(*, json: bool | None = None) -> int:

@@ -8,8 +8,9 @@ from cyclopts import App, Parameter
 from bildwerk.checkpoints.loras import Loras, is_lora_name
 from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
+from bildwerk.cli.model_advice import complete_folder
 from bildwerk.cli.model_files import models_folder, named_model
-from bildwerk.cli.model_state import complete_folder, state_of
+from bildwerk.cli.model_state import state_of
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import ModelSpec, load_catalog

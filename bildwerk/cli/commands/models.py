@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+from bildwerk.cli.model_advice import advice_here
 from bildwerk.cli.model_files import named_model
 from bildwerk.cli.model_state import ModelState, state_of
 from bildwerk.cli.standard_output import write_answer
@@ -46,10 +47,12 @@ def show(model: str, *, json: bool | None = None) -> None:
         Print a JSON object. Default: only where standard output is not a terminal.
     """
     state = state_of(named_model(model))
-    write_answer(json, state.as_json(), (f"{name:16} {value}" for name, value in facts(state)), indent=17)
+    to_do = advice_here(state)
+    lines = (f"{name:16} {value}" for name, value in facts(state, to_do))
+    write_answer(json, state.as_json() | {"advice": to_do}, lines, indent=17)
 
 
-def facts(state: ModelState) -> list[tuple[str, object]]:
+def facts(state: ModelState, to_do: str | None) -> list[tuple[str, object]]:
     model, numbers = state.model, state.model.engine
     lines: list[tuple[str, object]] = [
         ("id", model.id),
@@ -64,4 +67,4 @@ def facts(state: ModelState) -> list[tuple[str, object]]:
         ("folder", state.folder),
         ("state", "ready" if state.is_ready else "; ".join(state.problems)),
     ]
-    return lines if state.advice is None else [*lines, ("to do", state.advice)]
+    return lines if to_do is None else [*lines, ("to do", to_do)]

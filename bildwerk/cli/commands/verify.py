@@ -10,6 +10,7 @@ from bildwerk.checkpoints.manifest import Record
 from bildwerk.checkpoints.verification import Verdict, Verified, verify
 from bildwerk.checkpoints.wanted import Transfer
 from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.model_advice import advice_here
 from bildwerk.cli.model_files import named_model
 from bildwerk.cli.model_state import ModelState, state_of
 from bildwerk.cli.standard_output import wants_json, write_answer
@@ -90,13 +91,13 @@ def to_do(state: ModelState, judged: Sequence[Verified], bad: Sequence[Verified]
         else:
             sources = ", ".join(one.record.source for one in files)
             yield f"import again, from files that are whole: {sources}"
-    if not bad and judged and state.advice is not None:
-        yield state.advice
+    if not bad and judged and (advice := advice_here(state)) is not None:
+        yield advice
 
 
 def nothing_recorded(state: ModelState) -> str:
     if not state.folder.is_dir() or not state.is_ready:
-        return str(state.advice)
+        return str(advice_here(state))
     return (
         f"no hashes are recorded: bildwerk models pull {state.model.short_name} compares the files with the hub's and "
         "fetches those that differ; bildwerk models import records them as they are"
