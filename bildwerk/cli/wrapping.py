@@ -1,30 +1,30 @@
 """Sentences in lines of a terminal's width; elsewhere, one line each, for programs."""
 
 import os
-import textwrap
+import re
 from typing import TextIO
 
+WORD = re.compile(r"(\s*)(\S+)")
 NARROWEST = 20
 UNKNOWN_WIDTH = 80
 
 
 def wrapped(line: str, stream: TextIO, indent: int = 0) -> str:
-    """The line as it is written to `stream`: further lines begin after `indent` blanks. No word is ever broken."""
+    """The line as it is written to `stream`: further lines begin after `indent` blanks.
+
+    No word is ever broken: one that is longer than a line, such as a path, stays where it is for the terminal to fold.
+    """
     if not stream.isatty():
         return line
     width = terminal_width(stream)
-    if len(line) <= width:
-        return line
     begin = " " * min(indent, width - NARROWEST)
-    return textwrap.fill(
-        line,
-        width,
-        subsequent_indent=begin,
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-        drop_whitespace=True,
-    )
+    lines = [""]
+    for blanks, word in WORD.findall(line):
+        if lines[-1].strip() and len(lines[-1] + blanks + word) > width >= len(begin + word):
+            lines.append(begin + word)
+        else:
+            lines[-1] += blanks + word
+    return "\n".join(lines)
 
 
 def terminal_width(stream: TextIO) -> int:

@@ -62,11 +62,10 @@ def test_on_a_terminal_an_answer_is_text(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_long_lines_are_wrapped_on_a_terminal_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
-    lines = wrapped(LINE, terminal, indent=11).splitlines()
+    lines = wrapped(f"{LINE} or not", terminal, indent=12).splitlines()
     assert lines[0] == "to do      take the transformer and T5"
-    assert lines[1] == "           from"
-    assert lines[2].strip() == LINE.rsplit(maxsplit=1)[-1]
-    assert " ".join(" ".join(lines).split()) == " ".join(LINE.split())
+    assert lines[1] == f"            from {LINE.rsplit(maxsplit=1)[-1]}"
+    assert lines[2] == "            or not"
 
 
 def test_elsewhere_a_line_stays_one_line() -> None:

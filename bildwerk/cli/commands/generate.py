@@ -37,7 +37,7 @@ def generate(
     n: Annotated[int, Parameter(alias="-n")] = 1,
     model: str = "flux-tiny",
     guidance: float | None = None,
-    lora: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    lora: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     device: Device = None,
     dtype: Dtype = None,
     precision: Precision | None = None,

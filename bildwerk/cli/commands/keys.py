@@ -29,7 +29,7 @@ def create(
     data_dir: Path | None = None,
     account: str | None = None,
     name: str = "",
-    scope: Annotated[tuple[Scope, ...], Parameter(negative=())] = (),
+    scope: Annotated[tuple[Scope, ...], Parameter(negative=(), show_default=False)] = (),
     days: int | None = None,
     json: bool | None = None,
 ) -> None:
