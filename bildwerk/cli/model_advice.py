@@ -35,6 +35,15 @@ def advice_here(state: ModelState) -> str | None:
     return advice(state, outlooks if isinstance(outlooks, list) else [])
 
 
+def can_lie(folder: Path) -> bool:
+    """Whether there can be such a folder at all; its problems say why not."""
+    try:
+        folder.is_dir()
+    except OSError:
+        return False
+    return True
+
+
 def question(state: ModelState) -> dict[str, object]:
     """`engine.outlook.Asked`, about a picture as the model makes it unless told otherwise."""
     numbers = state.model.engine
@@ -51,6 +60,8 @@ def question(state: ModelState) -> dict[str, object]:
 def advice(state: ModelState, outlooks: Sequence[Mapping[str, Any]], free: int | None = None) -> str | None:
     """outlooks: `engine.outlook.Outlook`, one a device, none where nobody could say; free: bytes on the disk."""
     needs: Mapping[str, float] = outlooks[0]["needs_gib"] if outlooks else {}
+    if not can_lie(state.folder):
+        return state.advice
     sizes = {} if state.is_ready else bytes_to_come(state)
     room = free_bytes(state.folder) if free is None else free
     in_memory = [name for name in needs or sizes if not needs or any(name in one["fits"] for one in outlooks)]

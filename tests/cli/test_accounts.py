@@ -151,10 +151,10 @@ def test_the_operator_is_told_in_the_log_how_to_mend_an_empty_account(service: I
     assert f"bildwerk accounts top-up {made['id']} AMOUNT" in [line.get("mended_by") for line in lines]
 
 
-def test_without_json_there_is_a_line_an_account(service: InlineService, capsys: pytest.CaptureFixture[str]):
+def test_as_text_there_is_a_line_an_account(service: InlineService, capsys: pytest.CaptureFixture[str]):
     def printed(*words: str) -> list[str]:
         capsys.readouterr()
-        assert main(["accounts", *words, "--data-dir", str(service.folder.path)]) == 0
+        assert main(["accounts", *words, "--no-json", "--data-dir", str(service.folder.path)]) == 0
         return capsys.readouterr().out.splitlines()
 
     (made,) = printed("create", "Ada")
