@@ -59,9 +59,9 @@ def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -
 
 def test_a_time_outside_its_range_is_refused_with_the_range(bildwerk: Bildwerk) -> None:
     outcome = bildwerk("bench", "--seconds", "-1")
-    assert (outcome.exit_code, outcome.out) == (1, "")
-    assert "-1 seconds are outside 0 to 3600" in outcome.err
-    assert bildwerk("bench", "--seconds", "nan").exit_code == 1
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "--seconds -1 is outside 0 to 3600" in outcome.err
+    assert bildwerk("bench", "--seconds", "nan").exit_code == 2
 
 
 def test_a_device_that_is_not_there_is_explained(bildwerk: Bildwerk, models_folder: Path) -> None:
