@@ -304,3 +304,20 @@ def test_a_submission_on_its_way_to_a_replica_is_finished_by_the_drain(books: Bo
 
     dispatched(books, tmp_path, test, step_seconds=0.05, pace=NEVER_LOOKING)
     assert books.status(submitted[0]) is Status.SUCCEEDED
+
+
+def test_a_claim_on_its_way_at_the_end_of_a_drain_is_given_back_with_the_attempt(books: Books, tmp_path: Path):
+    submitted: list[str] = []
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        submission = books.submission(input=INPUT)
+        submitted.append(submission.prediction_id)
+        accepting = asyncio.create_task(dispatcher.submit(submission, QueueLimits()))
+        await asyncio.sleep(0)
+        await dispatcher.drain()
+        await accepting
+
+    dispatched(books, tmp_path, test, step_seconds=0.3, pace=Pace(poll=600.0, drain=0.0))
+    assert books.steps(submitted[0]) == ["queued", "running", "queued"]
+    assert books.prediction(submitted[0]).attempts == 0
