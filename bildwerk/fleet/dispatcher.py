@@ -89,7 +89,7 @@ class Dispatcher:
         await end_tasks(self._tasks)
 
     async def give_back(self) -> None:
-        """Stop at once: whatever is unfinished, or still being claimed, goes back to the queue and keeps its attempt."""
+        """Stop at once: what is unfinished, or still being claimed, goes back to the queue and keeps its attempt."""
         self.stop_claiming()
         self._is_giving_back = True
         unfinished = list(self._runs)
