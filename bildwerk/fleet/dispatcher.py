@@ -32,6 +32,7 @@ class Dispatcher:
         self._pace = pace
         self._intake = Intake(records, replicas, pace)
         self._runs: set[BatchRun] = set()
+        self._is_giving_back = False
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: list[asyncio.Task[None]] = []
 
@@ -88,12 +89,15 @@ class Dispatcher:
         await end_tasks(self._tasks)
 
     async def give_back(self) -> None:
-        """Stop at once: whatever is unfinished goes back to the queue and keeps its attempt."""
+        """Stop at once: what is unfinished, or still being claimed, goes back to the queue and keeps its attempt."""
         self.stop_claiming()
-        for run in list(self._runs):
+        self._is_giving_back = True
+        unfinished = list(self._runs)
+        for run in unfinished:
             with suppress(StorageUnavailable):
                 await run.give_back()
-        self._runs.clear()
+        self._runs.difference_update(unfinished)
+        await self._idle()
 
     async def _idle(self) -> None:
         """A claim that is on its way counts as work: cut off, it would stay claimed by nobody."""
@@ -121,7 +125,7 @@ class Dispatcher:
         run = BatchRun(jobs, replica, self._records)
         self._runs.add(run)
         try:
-            await run.run()
+            await (run.give_back() if self._is_giving_back else run.run())
         finally:
             finishing = asyncio.create_task(self._finish(run))
             self._tasks.append(finishing)

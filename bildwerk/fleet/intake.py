@@ -74,7 +74,11 @@ class Intake:
         if replica is not None:
             self.claiming += 1
             self._seats[replica].bring(accepting)
-        accepted = await asyncio.shield(accepting)  # a caller who leaves must not take it away from the replica
+        try:
+            accepted = await asyncio.shield(accepting)  # a caller who leaves must not take it away from the replica
+        except asyncio.CancelledError:
+            self.wake()  # it may have been queued, which nobody will say now; a claim comes behind it in any case
+            raise
         if accepted.job is None:
             self.wake()
         await asyncio.sleep(0)  # the replica goes first

@@ -33,7 +33,12 @@ class Statement:
         self._row_type = row_type(written)
 
     def rows(self, connection: Connection, values: Values) -> list[Any]:
-        return [self._row_type._make(row) for row in self._execute(connection, values).fetchall()]
+        text, filled = self._filled(values)
+        cursor = execute(connection, text, filled)
+        try:
+            return [self._row_type._make(row) for row in cursor.fetchall()]
+        except sqlite3.Error as error:  # at any row: the driver reads on only when it is asked for them
+            raise as_sqlalchemys(text, error) from error
 
     def row(self, connection: Connection, values: Values) -> Any | None:
         """The one row there is, or None. For statements that name a row by its key."""
@@ -42,11 +47,12 @@ class Statement:
 
     def run(self, connection: Connection, values: Values) -> int:
         """How many rows were written."""
-        return self._execute(connection, values).rowcount
+        return execute(connection, *self._filled(values)).rowcount
 
-    def _execute(self, connection: Connection, values: Values) -> sqlite3.Cursor:
+    def _filled(self, values: Values) -> tuple[str, Values]:
+        """The text, and all values that it needs."""
         text, constants = self._translated(tuple(values))
-        return execute(connection, text, {**constants, **values})
+        return text, {**constants, **values}
 
     def _translated(self, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
         """The text for values of these names, and the values that it has of its own."""
@@ -70,4 +76,9 @@ def execute(connection: Connection, text: str, values: Values = EMPTY) -> sqlite
     try:
         return driver.execute(text, values)
     except sqlite3.Error as error:
-        raise DBAPIError.instance(text, None, error, sqlite3.Error) from error
+        raise as_sqlalchemys(text, error) from error
+
+
+def as_sqlalchemys(text: str, error: sqlite3.Error) -> BaseException:
+    """The `DBAPIError` that SQLAlchemy would raise, without the values."""
+    return DBAPIError.instance(text, None, error, sqlite3.Error)

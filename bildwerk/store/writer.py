@@ -82,7 +82,7 @@ class Writer:
             outcomes = [in_savepoint(connection, job.run) for job in self._join(group)]
             execute(connection, "COMMIT")
         except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
-            self._hang_up()
+            self._throw_away()
             outcomes = [(None, as_storage_error(error))] * len(group)
         deliver(group, outcomes)
 
@@ -91,8 +91,13 @@ class Writer:
             self._connection = self._engine.connect()
         return self._connection
 
+    def _throw_away(self) -> None:
+        """Close what something failed on. SQLite undoes what is open on it, even where it could not roll back."""
+        if self._connection is not None:
+            self._connection.invalidate()
+        self._hang_up()
+
     def _hang_up(self) -> None:
-        """Give the connection back to its engine, which rolls back what may be open on it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -231,6 +231,7 @@ def test_a_refused_submission_leaves_the_replica_free(books: Books, tmp_path: Pa
         with pytest.raises(InsufficientBalance):
             await accept(dispatcher, books, account=poor, images=2)
         await until(lambda: is_free(dispatcher))
+        assert dispatcher._intake.claiming == 0
         prediction = await accept(dispatcher, books)
         await until(lambda: books.status(prediction) is Status.SUCCEEDED)
 
@@ -250,14 +251,29 @@ def test_a_caller_who_leaves_does_not_take_the_prediction_along(books: Books, tm
     dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
 
 
+def test_a_caller_who_leaves_a_queue_behind_has_called_the_replica(books: Books, tmp_path: Path):
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        first, second = books.submit(input=INPUT), books.submission(input=INPUT)
+        leaving = asyncio.create_task(dispatcher.submit(second, QueueLimits()))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await until(lambda: books.do(predictions.find, second.prediction_id) is not None)
+        await until(lambda: {books.status(first), books.status(second.prediction_id)} == {Status.SUCCEEDED})
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+
+
 def test_nothing_is_claimed_for_a_replica_that_cannot_begin(books: Books, tmp_path: Path, monkeypatch):
-    starting = Health("inline", State.STARTING, frozenset({MODEL}))
+    starting, can_begin = Health("inline", State.STARTING, frozenset({MODEL})), asyncio.Event()
     monkeypatch.setattr(InlineReplica, "health", starting)
 
     async def test(dispatcher: Dispatcher) -> None:
         await until(lambda: is_free(dispatcher))
+        monkeypatch.setattr(InlineReplica, "wait_until_ready", lambda _: can_begin.wait())
         prediction = await accept(dispatcher, books)
         assert books.status(prediction) is Status.QUEUED
+        can_begin.set()
         await until(lambda: books.status(prediction) is Status.SUCCEEDED)
 
     dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
@@ -288,3 +304,20 @@ def test_a_submission_on_its_way_to_a_replica_is_finished_by_the_drain(books: Bo
 
     dispatched(books, tmp_path, test, step_seconds=0.05, pace=NEVER_LOOKING)
     assert books.status(submitted[0]) is Status.SUCCEEDED
+
+
+def test_a_claim_on_its_way_at_the_end_of_a_drain_is_given_back_with_the_attempt(books: Books, tmp_path: Path):
+    submitted: list[str] = []
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        submission = books.submission(input=INPUT)
+        submitted.append(submission.prediction_id)
+        accepting = asyncio.create_task(dispatcher.submit(submission, QueueLimits()))
+        await asyncio.sleep(0)
+        await dispatcher.drain()
+        await accepting
+
+    dispatched(books, tmp_path, test, step_seconds=0.3, pace=Pace(poll=600.0, drain=0.0))
+    assert books.steps(submitted[0]) == ["queued", "running", "queued"]
+    assert books.prediction(submitted[0]).attempts == 0

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bildwerk.domain.errors import InsufficientBalance, StorageUnavailable
+from bildwerk.store import writer
 from bildwerk.store.database import Database
+from bildwerk.store.statement import execute
 from bildwerk.store.writer import MAX_GROUP
 
 
@@ -226,3 +228,39 @@ def test_a_guest_may_write_beside_the_server(database: Database):
     guest.write_blocking(lambda connection: add(connection, 7))
     guest.close()
     assert database.read_blocking(numbers) == [7]
+
+
+def test_a_connection_that_cannot_roll_back_is_thrown_away(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """The thread that writes goes on: without it nothing would ever be answered again."""
+
+    def refuse(_connection: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def add_and_fail(connection: Connection) -> None:
+        add(connection, 1)
+        connection.execute(text("INSERT INTO missing VALUES (1)"))
+
+    async def write(run: Callable[[Connection], None]) -> None:
+        async with asyncio.timeout(60):
+            await database.write(run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database._writing.dialect, "do_rollback", refuse)
+        with pytest.raises(StorageUnavailable):
+            asyncio.run(write(add_and_fail))
+    asyncio.run(write(lambda connection: add(connection, 2)))
+    assert database.read_blocking(numbers) == [2]
+
+
+def test_a_group_that_cannot_be_committed_is_refused_and_undone(database: Database, monkeypatch: pytest.MonkeyPatch):
+    def full_at_commit(connection: Connection, words: str) -> object:
+        if words == "COMMIT":
+            raise OperationalError(words, {}, sqlite3.OperationalError("database or disk is full"))
+        return execute(connection, words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "execute", full_at_commit)
+        with pytest.raises(StorageUnavailable):
+            database.write_blocking(lambda connection: add(connection, 1))
+    database.write_blocking(lambda connection: add(connection, 2))
+    assert database.read_blocking(numbers) == [2]

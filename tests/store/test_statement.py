@@ -85,6 +85,13 @@ def test_what_the_driver_refuses_is_raised_as_by_sqlalchemy(connection: Connecti
         execute(connection, words)
 
 
+def test_what_goes_wrong_at_a_later_row_is_raised_as_by_sqlalchemy(connection: Connection):
+    ADD.run(connection, {"n": 2, "name": "two"})
+    execute(connection, "INSERT INTO numbers VALUES (3, CAST(x'ff' AS TEXT), 0)")
+    with pytest.raises(OperationalError):
+        FROM_TWO.rows(connection, {})
+
+
 def test_an_error_keeps_the_values_to_itself(connection: Connection):
     ADD.run(connection, {"n": 1})
     with pytest.raises(IntegrityError) as raised:
