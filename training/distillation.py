@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bildwerk.flux import sampling
+from training import replicas
+from training.buckets import add_options, open_buckets
 from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
-from training.dataset import RUNS, Split
-from training.flow import OUTSIDE, batch_of
+from training.dataset import RUNS
+from training.flow import OUTSIDE, attention_of
 from training.latents import FOLDER as LATENTS
-from training.latents import load_latents
 from training.muon import optimizers
 from training.painter import Painter
 
@@ -50,7 +51,7 @@ def distillation_loss(
     noise = torch.randn_like(latents)
     t = 1 - torch.randint(options.steps, (len(latents),)) / options.steps
     x_t = sampling.pack(latents + t[:, None, None, None] * (noise - latents))
-    with torch.autocast(latents.device.type, torch.bfloat16):
+    with torch.autocast(latents.device.type, torch.bfloat16), attention_of(latents.device):
         rotary = student.rotary(options.text_tokens, *latents.shape[-2:])
         with torch.no_grad():
             known = teacher.condition(prompts, options.text_tokens)
@@ -66,33 +67,40 @@ def load_teacher(checkpoint: Path) -> Painter:
 
 
 def train(options: argparse.Namespace) -> None:
-    torch.manual_seed(options.seed)
-    rng = np.random.default_rng(options.seed)
-    world, split = load_latents(options.latents), Split.open("train")
+    rank = replicas.join()
+    buckets = open_buckets(options)
     teacher, student = load_teacher(options.teacher), load_teacher(options.teacher).train().requires_grad_(True)
     averaged = Averaged(student, options.average)
     pair = optimizers(student, OUTSIDE, weight_decay=0.0)
-    step = first = load_checkpoint(options.checkpoint, student, averaged, *pair)
-    schedule, began, reported, losses = Schedule(options.minutes * 60), time.monotonic(), time.monotonic(), []
-    while (progress := schedule.progress()) < 1.0:
+    step = load_checkpoint(options.checkpoint, student, averaged, *pair)
+    torch.manual_seed(options.seed + 1000 * step + rank)
+    rng = np.random.default_rng((options.seed, step, rank))
+    if options.compile:
+        teacher.flow.compile(dynamic=False)
+        student.flow.compile(dynamic=False)
+    schedule = Schedule(options.minutes * 60, options.decay)
+    seen, began, reported, losses = 0, time.monotonic(), time.monotonic(), []
+    while (progress := replicas.agree(schedule.progress())) < 1.0:
         for optimizer in pair:
             set_rate(optimizer, options.rate * schedule.factor(progress))
-        pictures, prompts = batch_of(world, split, options.batch, rng)
+        pictures, prompts = buckets.next(rng)
         loss = distillation_loss(student, teacher, pictures, prompts, options)
         student.zero_grad()
         loss.backward()
+        replicas.average_gradients(student.parameters())
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         for optimizer in pair:
             optimizer.step()
         averaged.update(student)
-        step += 1
+        step, seen = step + 1, seen + len(prompts)
         losses.append(loss.item())
-        if time.monotonic() - reported > options.report:
-            speed = (step - first) * options.batch / (time.monotonic() - began)
-            print(f"step {step} loss {np.mean(losses):.4f}, {speed:.1f} pictures/s", flush=True)
+        if rank == 0 and time.monotonic() - reported > options.report:
+            speed = seen / (time.monotonic() - began)
+            print(f"step {step} loss {np.mean(losses):.4f}, {speed:.1f} pictures/s a replica", flush=True)
             save_checkpoint(options.checkpoint, step, student, averaged, *pair)
             reported, losses = time.monotonic(), []
-    save_checkpoint(options.checkpoint, step, student, averaged, *pair)
+    if rank == 0:
+        save_checkpoint(options.checkpoint, step, student, averaged, *pair)
 
 
 def main() -> None:
@@ -102,13 +110,15 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--decay", type=float, default=1.0, help="share of the minutes in which the rate falls")
+    parser.add_argument("--compile", action="store_true", help="by Inductor: a minute for each size, then faster")
     parser.add_argument("--steps", type=int, default=4, help="of the student, for a whole picture")
     parser.add_argument("--parts", type=int, default=3, help="steps of the teacher for one of the student")
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--average", type=float, default=0.99)
     parser.add_argument("--text-tokens", type=int, default=64)
     parser.add_argument("--seed", type=int, default=5)
+    add_options(parser, tokens=5000)
     train(parser.parse_args())
 
 

@@ -1,25 +1,41 @@
-"""Encodes the rendered pictures once, in parts that processes can share, and fixes how latents are scaled.
+"""Encodes the rendered pictures once, and fixes how latents are scaled.
 
-    python -m training.latents --start 0 --stop 10000
+    python -m training.latents --size 256x256
 
-N pictures, C channels, h w latent positions. Each part is `<start>.pt`, N C h w, bfloat16 and unscaled; the first part
-also fixes `scale.json`, which every later stage uses.
+N pictures, C channels, h w latent positions. Those of one size are `<W>x<H>.pt`, N C h w, bfloat16 and unscaled; the
+first size to be encoded also fixes `scale.json`, which every later stage uses.
 """
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.params import AutoencoderParams
 from training.autoencoder import PARAMS, as_tensor, load_averaged
-from training.dataset import RUNS, Split
+from training.captions import caption
+from training.dataset import NATIVE, RUNS, Size, Split, parse_size, size_name
 
 FOLDER = RUNS / "latents"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the painter learns from, in one size: latents (N C h w, scaled, bfloat16), and what is in each picture."""
+
+    latents: Tensor
+    split: Split
+
+    def batch(self, size: int, rng: Generator) -> tuple[Tensor, list[str]]:
+        """Some of the latents, float32, and a new caption for each."""
+        chosen = rng.integers(len(self.latents), size=size)
+        prompts = [caption(self.split.scene(int(index)), rng) for index in chosen]
+        return self.latents[chosen].float(), prompts
 
 
 def scaled_params(folder: Path = FOLDER) -> AutoencoderParams:
@@ -28,39 +44,36 @@ def scaled_params(folder: Path = FOLDER) -> AutoencoderParams:
 
 
 @torch.no_grad()
-def encode(model: Autoencoder, split: Split, start: int, stop: int) -> Tensor:
+def encode(model: Autoencoder, split: Split) -> Tensor:
     """-> N C h w, unscaled."""
     parts = []
-    for first in range(start, stop, 8):
-        pixels = as_tensor(split.pixels[first : min(first + 8, stop)])
+    for first in range(0, len(split.pixels), 8):
+        pixels = as_tensor(split.pixels[first : first + 8])
         with torch.autocast("cpu", torch.bfloat16):
             parts.append(model.encode(pixels).bfloat16())
     return torch.cat(parts)
 
 
-def load_latents(folder: Path = FOLDER) -> tuple[Tensor, Tensor]:
-    """All parts there are -> latents, N C h w, scaled, bfloat16; and the number of each one's picture, N."""
+def load_world(size: Size = NATIVE, folder: Path = FOLDER) -> World:
     params = scaled_params(folder)
-    starts = sorted(int(path.stem) for path in folder.glob("*.pt"))
-    parts = [torch.load(folder / f"{start}.pt", weights_only=True) for start in starts]
-    numbers = [torch.arange(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
-    scaled = (torch.cat(parts).float() - params.shift_factor) * params.scale_factor
-    return scaled.bfloat16(), torch.cat(numbers)
+    unscaled = torch.load(folder / f"{size_name(size)}.pt", weights_only=True, mmap=True)
+    scaled = ((unscaled.float() - params.shift_factor) * params.scale_factor).bfloat16()
+    return World(scaled, Split.open("train", size))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=RUNS / "autoencoder.pt")
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--stop", type=int, default=10_000)
+    parser.add_argument("--size", type=parse_size, default=NATIVE, help="width x height in pixels")
     options = parser.parse_args()
-    latents = encode(load_averaged(options.checkpoint), Split.open("train"), options.start, options.stop)
+    latents = encode(load_averaged(options.checkpoint), Split.open("train", options.size))
     options.folder.mkdir(parents=True, exist_ok=True)
-    torch.save(latents, options.folder / f"{options.start}.pt")
-    if options.start == 0:
+    torch.save(latents, options.folder / f"{size_name(options.size)}.pt")
+    scale_file = options.folder / "scale.json"
+    if not scale_file.exists():
         scale = {"shift_factor": float(latents.float().mean()), "scale_factor": 1.0 / float(latents.float().std())}
-        (options.folder / "scale.json").write_text(json.dumps(scale))
+        scale_file.write_text(json.dumps(scale))
     print(f"{len(latents)} latents of {tuple(latents.shape[1:])}")
 
 
