@@ -53,8 +53,21 @@ PALETTES: dict[str, tuple[Color, Color, Color, Color, Color, Color]] = {
 }
 
 
-def mixed_palette(time: str, rng: Generator) -> Palette:
-    """The palette of a time of day, each color mixed a little differently every time."""
+GREYNESS = {"none": 0.0, "fog": 0.35, "rain": 0.58, "snowfall": 0.42}
+"""How far each weather takes the colors of the sky towards grey."""
+
+
+def mixed_palette(time: str, weather: str, rng: Generator) -> Palette:
+    """The palette of a time of day in a weather, each color mixed a little differently every time."""
     warmth = rng.uniform(-0.04, 0.04)
     shift = 1.0 + np.array([warmth, rng.uniform(-0.03, 0.03), -warmth], np.float32)
-    return Palette(*(np.asarray(color, np.float32) * shift for color in PALETTES[time]))
+    top, middle, low, light, cloud, tint = (np.asarray(color, np.float32) * shift for color in PALETTES[time])
+    grey = GREYNESS[weather]
+    dark = 1.0 - (0.22 if weather == "rain" else 0.0)
+    top, middle, low, cloud = (dark * overcast(color, grey) for color in (top, middle, low, cloud))
+    return Palette(top, middle, low, light, cloud, overcast(tint, 0.6 * grey) * (1.0 - 0.25 * grey))
+
+
+def overcast(color: Floats, grey: float) -> Floats:
+    """A color, as far towards its own grey as said."""
+    return np.asarray(color + grey * (np.float32([0.97, 1.0, 1.05]) * color.mean() - color), np.float32)
