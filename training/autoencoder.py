@@ -19,7 +19,7 @@ from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.params import AutoencoderParams
 from training import replicas
 from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
-from training.dataset import RUNS, Split
+from training.dataset import NATIVE, RUNS, Split, parse_size
 from training.muon import optimizers
 
 PARAMS = AutoencoderParams(
@@ -34,11 +34,13 @@ def load_averaged(checkpoint: Path, params: AutoencoderParams = PARAMS) -> Autoe
     return model.eval().requires_grad_(False)
 
 
-def crops(split: Split, batch: int, size: int, rng: Generator) -> Tensor:
-    """Random crops, half of them mirrored -> B 3 size size in [-1, 1]."""
-    height, width = split.pixels.shape[1:3]
+def crops(splits: list[Split], batch: int, size: int, rng: Generator) -> Tensor:
+    """Random crops of pictures of any of the splits, half of them mirrored -> B 3 size size in [-1, 1]."""
     parts = []
-    for index in rng.integers(len(split.pixels), size=batch):
+    for number in rng.integers(len(splits), size=batch):
+        split = splits[number]
+        height, width = split.pixels.shape[1:3]
+        index = rng.integers(len(split.pixels))
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         part = split.pixels[index, top : top + size, left : left + size]
         parts.append(part[:, ::-1] if rng.random() < 0.5 else part)
@@ -94,7 +96,7 @@ def peak_signal_to_noise(model: Autoencoder, split: Split, count: int = 64) -> f
 def train(options: argparse.Namespace) -> None:
     rank = replicas.join()
     torch.manual_seed(options.seed)  # the same first weights in every replica, then other crops and other noise
-    train_split, heldout = Split.open("train"), Split.open("heldout")
+    splits, heldout = [Split.open("train", size) for size in options.sizes], Split.open("heldout")
     model = Autoencoder(PARAMS).to(options.device)
     averaged = Averaged(model, options.average)
     pair = optimizers(model, ("conv_in", "conv_out"), weight_decay=1e-3)
@@ -106,7 +108,7 @@ def train(options: argparse.Namespace) -> None:
     while (progress := replicas.agree(schedule.progress())) < 1.0:
         for optimizer in pair:
             set_rate(optimizer, options.rate * schedule.factor(progress))
-        pixels = crops(train_split, options.batch, options.crop, rng).to(options.device)
+        pixels = crops(splits, options.batch, options.crop, rng).to(options.device)
         loss = step_loss(model, pixels)
         model.zero_grad()
         loss.backward()
@@ -132,6 +134,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=RUNS / "autoencoder.pt")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
+    parser.add_argument("--sizes", type=parse_size, nargs="+", default=[NATIVE], help="of the pictures: 256x256 ...")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)

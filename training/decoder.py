@@ -18,22 +18,22 @@ from torch import Tensor
 from bildwerk.flux.autoencoder import Autoencoder
 from training.autoencoder import as_tensor, load_averaged, peak_signal_to_noise, picture_loss
 from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
-from training.dataset import RUNS, Split
+from training.dataset import NATIVE, RUNS, Split, parse_size
 from training.latents import FOLDER as LATENTS
-from training.latents import load_latents, scaled_params
+from training.latents import World, load_world, scaled_params
 from training.muon import optimizers
 
 
-def windows(world: tuple[Tensor, Tensor], split: Split, batch: int, span: int, rng: Generator) -> tuple[Tensor, Tensor]:
+def windows(world: World, batch: int, span: int, rng: Generator) -> tuple[Tensor, Tensor]:
     """Windows of span x span latent positions, B C span span, and the pixels that belong to them."""
-    latents, numbers = world
-    scale = split.pixels.shape[1] // latents.shape[-1]
+    latents, drawn = world.latents, world.split.pixels
+    scale = drawn.shape[1] // latents.shape[-2]
     pieces, pixels = [], []
     for index in rng.integers(len(latents), size=batch):
-        y, x = rng.integers(latents.shape[-1] - span + 1, size=2).tolist()
+        y, x = (int(rng.integers(side - span + 1)) for side in latents.shape[-2:])
         pieces.append(latents[index, :, y : y + span, x : x + span])
         rows, columns = (slice(start * scale, (start + span) * scale) for start in (y, x))
-        pixels.append(split.pixels[int(numbers[index]), rows, columns])
+        pixels.append(drawn[index, rows, columns])
     return torch.stack(pieces).float(), as_tensor(np.stack(pixels))
 
 
@@ -51,13 +51,13 @@ def train(options: argparse.Namespace) -> None:
     pair = optimizers(model.decoder, ("conv_in", "conv_out"), weight_decay=1e-3)
     first = load_checkpoint(options.checkpoint, model, averaged, *pair)
     rng = np.random.default_rng((options.seed, first))
-    world, split, heldout = load_latents(options.latents), Split.open("train"), Split.open("heldout")
+    worlds, heldout = [load_world(size, options.latents) for size in options.sizes], Split.open("heldout")
     schedule = Schedule(options.minutes * 60)
     step, began, reported = first, time.monotonic(), time.monotonic()
     while (progress := schedule.progress()) < 1.0:
         for optimizer in pair:
             set_rate(optimizer, options.rate * schedule.factor(progress))
-        latents, pixels = windows(world, split, options.batch, options.span, rng)
+        latents, pixels = windows(worlds[step % len(worlds)], options.batch, options.span, rng)
         loss = step_loss(model, latents.to(options.device), pixels.to(options.device))
         model.zero_grad()
         loss.backward()
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
+    parser.add_argument("--sizes", type=parse_size, nargs="+", default=[NATIVE], help="of the pictures: 256x256 ...")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--span", type=int, default=8, help="side of a window in latent positions")
     parser.add_argument("--rate", type=float, default=1.5e-3)

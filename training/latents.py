@@ -61,6 +61,11 @@ def load_world(size: Size = NATIVE, folder: Path = FOLDER) -> World:
     return World(scaled, Split.open("train", size))
 
 
+def write_scale(folder: Path, shift: float, scale: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scale.json").write_text(json.dumps({"shift_factor": shift, "scale_factor": scale}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=RUNS / "autoencoder.pt")
@@ -70,10 +75,8 @@ def main() -> None:
     latents = encode(load_averaged(options.checkpoint), Split.open("train", options.size))
     options.folder.mkdir(parents=True, exist_ok=True)
     torch.save(latents, options.folder / f"{size_name(options.size)}.pt")
-    scale_file = options.folder / "scale.json"
-    if not scale_file.exists():
-        scale = {"shift_factor": float(latents.float().mean()), "scale_factor": 1.0 / float(latents.float().std())}
-        scale_file.write_text(json.dumps(scale))
+    if not (options.folder / "scale.json").exists():
+        write_scale(options.folder, float(latents.float().mean()), 1.0 / float(latents.float().std()))
     print(f"{len(latents)} latents of {tuple(latents.shape[1:])}")
 
 

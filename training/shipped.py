@@ -6,11 +6,10 @@ The tokenizers may be new ones: a token that both know keeps its row of the embe
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.tokenizers import PromptTokenizer
@@ -19,24 +18,25 @@ from training.autoencoder import PARAMS
 from training.checkpoint import Averaged, save_checkpoint
 from training.dataset import RUNS
 from training.export import FOLDER
+from training.latents import write_scale
 from training.painter import Painter
 
+T5_TABLE, CLIP_TABLE = "shared.weight", "text_model.embeddings.token_embedding.weight"
 
-def adopt_rows(mine: Tensor, theirs: Tensor, now: PromptTokenizer, before: PromptTokenizer) -> int:
-    """Copies the rows of the tokens that both vocabularies have; returns how many."""
-    known = before.tokenizer.get_vocab()
+
+def adopt(
+    mine: nn.Module, theirs: nn.Module, table: str, now: PromptTokenizer, before: PromptTokenizer
+) -> int:
+    """A text encoder's weights; of its `table` of tokens the rows that both vocabularies have: returns how many.
+
+    Raises `RuntimeError` where the encoders differ.
+    """
+    known, state = before.tokenizer.get_vocab(), dict(theirs.state_dict())
     shared = {row: known[token] for token, row in now.tokenizer.get_vocab().items() if token in known}
-    with torch.no_grad():
-        mine[torch.tensor(list(shared))] = theirs[torch.tensor(list(shared.values()))]
+    rows = mine.get_parameter(table).detach().clone()
+    rows[torch.tensor(list(shared))] = state[table][torch.tensor(list(shared.values()))]
+    mine.load_state_dict(state | {table: rows})
     return len(shared)
-
-
-def adopt(mine: nn.Module, theirs: nn.Module, table: str) -> None:
-    """All weights of a text encoder but its `table` of tokens. Raises `ValueError` where the encoders differ."""
-    state = {name: tensor for name, tensor in theirs.state_dict().items() if name != table}
-    missing, unexpected = mine.load_state_dict(state, strict=False)
-    if missing != [table] or unexpected:
-        raise ValueError(f"the encoder that ships is another: {missing} missing, {unexpected} too many")
 
 
 def begin(folder: Path, runs: Path, tokenizers: Path) -> None:
@@ -44,15 +44,13 @@ def begin(folder: Path, runs: Path, tokenizers: Path) -> None:
     shipped = load_components(folder, torch.float32)
     painter = Painter(shipped.transformer.params, tokenizers)
     painter.flow.load_state_dict(shipped.transformer.state_dict())
-    adopt(painter.t5, shipped.t5, "shared.weight")
-    adopt(painter.clip, shipped.clip, "token_embedding.weight")
-    rows = adopt_rows(painter.t5.shared.weight, shipped.t5.shared.weight, painter.t5_tokenizer, shipped.t5_tokenizer)
-    table = painter.clip.token_embedding.weight
-    rows += adopt_rows(table, shipped.clip.token_embedding.weight, painter.clip_tokenizer, shipped.clip_tokenizer)
-    autoencoder = Autoencoder(replace(PARAMS, channels=shipped.autoencoder.params.channels))
+    rows = adopt(painter.t5, shipped.t5, T5_TABLE, painter.t5_tokenizer, shipped.t5_tokenizer)
+    rows += adopt(painter.clip, shipped.clip, CLIP_TABLE, painter.clip_tokenizer, shipped.clip_tokenizer)
+    autoencoder = Autoencoder(PARAMS)
     autoencoder.load_state_dict(shipped.autoencoder.state_dict())
-    save_checkpoint(runs / "flow.pt", 0, painter, Averaged(painter, 0.0))
-    save_checkpoint(runs / "autoencoder.pt", 0, autoencoder, Averaged(autoencoder, 0.0))
+    write_scale(runs / "latents", shipped.autoencoder.params.shift_factor, shipped.autoencoder.params.scale_factor)
+    save_checkpoint(runs / "flow.pt", 0, painter, Averaged(painter, 0.995))
+    save_checkpoint(runs / "autoencoder.pt", 0, autoencoder, Averaged(autoencoder, 0.995))
     print(f"kept {rows} rows of tokens")
 
 
