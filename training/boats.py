@@ -33,22 +33,21 @@ class Fleet(Protocol):
     def boat_place(self) -> str: ...
 
 
-def draw_boats(pen: Pen, stage: Stage, scene: Fleet, bank: Bank) -> None:
-    """Reflections first, then the boats, the farthest first."""
-    boats = sorted(moorings(stage, scene, bank), key=lambda boat: boat[0][1])
+def draw_boats(pen: Pen, stage: Stage, scene: Fleet, bank: Bank, taken: set[str]) -> None:
+    """Draws the boats and their reflections, the farthest first."""
+    boats = sorted(moorings(stage, scene, bank, taken), key=lambda boat: boat[0][1])
     way = -1.0 if stage.rng.random() < 0.5 else 1.0  # the wind blows one way for all
     for place, tall in boats:
-        draw_boat(pen, place, (way * tall, -0.55 * tall), PAINTS[scene.boat_color], alpha=80)
-    for place, tall in boats:
+        draw_boat(pen.under(), place, (way * tall, -0.55 * tall), PAINTS[scene.boat_color], alpha=80)
         draw_boat(pen, place, (way * tall, tall), PAINTS[scene.boat_color])
 
 
-def moorings(stage: Stage, scene: Fleet, bank: Bank) -> list[tuple[Point, float]]:
+def moorings(stage: Stage, scene: Fleet, bank: Bank, taken: set[str]) -> list[tuple[Point, float]]:
     """(waterline, height) of each boat; near and far boats take turns, so that each can be seen."""
     canvas, rng = stage.canvas, stage.rng
     low, high = HEIGHTS[scene.boat_count]
     tall = [float(rng.uniform(low, high)) * canvas.unit for _ in range(scene.boat_count)]
-    places = row(scene.boat_place, [0.42 * t for t in tall], canvas.aspect, rng)
+    places = row(scene.boat_place, [0.42 * t for t in tall], canvas.aspect, rng, taken)
     nearest = min(bank.shore(x) for x in places) - 0.05
     far = stage.light.horizon + 0.05
     first = int(rng.integers(2))

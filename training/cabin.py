@@ -38,11 +38,12 @@ class Homestead(Protocol):
     def cabin_place(self) -> str: ...
 
 
-def draw_cabin(pen: Pen, stage: Stage, scene: Homestead, bank: Bank) -> None:
+def draw_cabin(pen: Pen, stage: Stage, scene: Homestead, bank: Bank, taken: set[str]) -> None:
     canvas, rng = stage.canvas, stage.rng
     wide = float(rng.uniform(0.22, 0.30)) * canvas.unit
-    center = middle(scene.cabin_place, canvas.aspect, rng)
-    floor = bank.foot(center, float(rng.uniform(0.25, 0.7)))
+    center = middle(scene.cabin_place, canvas.aspect, rng, taken)
+    center = min(max(center, 0.56 * wide), canvas.aspect - 0.56 * wide)
+    floor = bank.foot(center, float(rng.uniform(0.15, 0.5)))
     way = -1.0 if rng.random() < 0.5 else 1.0
     color = WALLS[scene.cabin]
 
@@ -53,7 +54,7 @@ def draw_cabin(pen: Pen, stage: Stage, scene: Homestead, bank: Bank) -> None:
     def shape(points: list[tuple[float, float]], ink: Ink) -> None:
         pen.polygon([at(*point) for point in points], ink)
 
-    pen.oval(center, floor, (0.58 * wide, 0.06 * wide), (0, 0, 0, 60))
+    pen.under().oval(center, floor, (0.58 * wide, 0.06 * wide), (0, 0, 0, 60))
     gable, side = (1.0, 0.78) if stage.light.side(center) != way else (0.82, 1.0)
     white = scene.ground == "snow" or scene.weather == "snowfall"
     shape([(0.72, 0.5), (0.72, 0.86), (0.83, 0.86), (0.83, 0.5)], pen.ink(ROOF, 0.8))  # the chimney

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from training.canvas import Color, Floats, cloudy, mix, rolling, smoothstep
-from training.stage import Stage
+from training.stage import CLEARNESS, Stage
 
 WATER: Color = (0.16, 0.36, 0.56)
 SEA: Color = (0.07, 0.32, 0.52)
@@ -22,6 +22,8 @@ class Earth(Protocol):
 
     @property
     def ground(self) -> str: ...
+    @property
+    def weather(self) -> str: ...
     @property
     def tree_place(self) -> str: ...
     @property
@@ -50,10 +52,11 @@ def paint_ground(stage: Stage, scene: Earth) -> Bank:
     if scene.ground == "lake":
         return paint_lake(stage, scene)
     if scene.ground == "ocean":
-        paint_ocean(stage)
+        paint_ocean(stage, CLEARNESS[scene.weather])
         return level(stage, 1.0)
     color, contrast = SOILS[scene.ground]
-    paint_folds(stage, color, contrast)
+    lit = stage.palette.glistening(color) if scene.ground == "snow" else stage.palette.lit(color)
+    paint_folds(stage, lit, contrast)
     return level(stage, stage.light.horizon + 0.12)
 
 
@@ -106,7 +109,8 @@ def paint_bank(stage: Stage, places: set[str]) -> Bank:
     return Bank(canvas.x[0], np.asarray(edge[0], np.float32), 0.95)
 
 
-def paint_ocean(stage: Stage) -> None:
+def paint_ocean(stage: Stage, glitter: float) -> None:
+    """glitter: how much of the path of light under the sun or moon is seen, in [0, 1]."""
     canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
     rows = canvas.rows(light.horizon + canvas.pixel, 1.0)
     height = canvas.image[rows].shape[0]
@@ -115,11 +119,11 @@ def paint_ocean(stage: Stage) -> None:
     waves = cloudy(height, canvas.image.shape[1], (14, round(4 + 3 * canvas.aspect)), rng) - 0.5
     canvas.image[rows] = color + (0.16 * waves * (0.35 + depth))[..., None] * palette.sky_middle
     width = 0.035 + 0.10 * depth
-    glitter = np.exp(-(((canvas.x - light.x) / width) ** 2)) * np.clip(0.55 + 1.5 * waves, 0, 1)
-    canvas.blend(rows, palette.light, 0.62 * glitter * (1 - 0.6 * depth))
+    path = np.exp(-(((canvas.x - light.x) / width) ** 2)) * np.clip(0.55 + 1.5 * waves, 0, 1)
+    canvas.blend(rows, palette.light, 0.62 * glitter * path * (1 - 0.6 * depth))
 
 
-def paint_folds(stage: Stage, color: Color, contrast: float) -> None:
+def paint_folds(stage: Stage, color: Floats, contrast: float) -> None:
     """Soft folds of land, one before the other, each with a bright crest and a shaded foot."""
     canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
     side = light.side(canvas.aspect / 2)
@@ -134,7 +138,7 @@ def paint_folds(stage: Stage, color: Color, contrast: float) -> None:
         tilt = np.gradient(edge[0])[None] / canvas.pixel * side
         shade = 1.0 + contrast * (0.9 * tilt + 0.35 - 3.2 * np.clip(below, 0, 0.26))
         haze = 0.16 * (1 - share)
-        canvas.blend(rows, mix(palette.lit(color) * shade[..., None], palette.sky_low, haze), canvas.coverage(below))
+        canvas.blend(rows, mix(color * shade[..., None], palette.sky_low, haze), canvas.coverage(below))
 
 
 def mix_rows(image: Floats, color: Floats, share: Floats) -> Floats:

@@ -65,7 +65,7 @@ def paint_peak(stage: Stage, shape: tuple[float, float], surface: tuple[Color, f
     color = mix(palette.lit(rock) * 0.58, palette.lit(rock) * 1.12, lit)
     if snowy:
         line = height * (rng.uniform(0.42, 0.58) + 0.17 * jagged(canvas.x, rng, 16))
-        white = mix(palette.lit(SNOW_SHADE), palette.lit(SNOW), lit)
+        white = mix(palette.glistening(SNOW_SHADE), palette.glistening(SNOW), lit)
         color = mix_masked(color, white, canvas.coverage(line - drop))
     canvas.blend(rows, mix(color, palette.sky_low, haze), canvas.coverage(y - ridge))
 

@@ -1,6 +1,6 @@
 """Draws flat shapes onto a transparent layer of twice the picture's resolution, which is halved in the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -9,7 +9,7 @@ from training.canvas import Canvas, Color, Floats
 from training.palettes import Palette
 
 OVERSAMPLING = 2
-CLEAR_LIGHT = 0.38
+CLEAR_LIGHT = 0.5
 """The share of white light on things, so that a red wall is red at night too."""
 
 Point = tuple[float, float]
@@ -18,9 +18,10 @@ Ink = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """Draws in heights of the picture. What is drawn later covers what was drawn before, whatever its alpha."""
+    """Draws in heights of the picture: things on a layer, and their shadows and reflections on another one below."""
 
     layer: Image.Image
+    below: Image.Image
     draw: ImageDraw.ImageDraw
     scale: float
     palette: Palette
@@ -28,8 +29,13 @@ class Pen:
     @classmethod
     def on(cls, canvas: Canvas, palette: Palette) -> "Pen":
         height, width, _ = canvas.image.shape
-        layer = Image.new("RGBA", (OVERSAMPLING * width, OVERSAMPLING * height))
-        return cls(layer, ImageDraw.Draw(layer), float(OVERSAMPLING * height), palette)
+        size = (OVERSAMPLING * width, OVERSAMPLING * height)
+        layer = Image.new("RGBA", size)
+        return cls(layer, Image.new("RGBA", size), ImageDraw.Draw(layer), float(OVERSAMPLING * height), palette)
+
+    def under(self) -> "Pen":
+        """A pen for what lies below everything else."""
+        return replace(self, draw=ImageDraw.Draw(self.below))
 
     def ink(self, color: Color, shade: float = 1.0, alpha: int = 255) -> Ink:
         lit = np.asarray(color, np.float32) * (CLEAR_LIGHT + (1 - CLEAR_LIGHT) * self.palette.tint)
@@ -51,4 +57,4 @@ class Pen:
 
     def painted(self) -> Floats:
         """The layer at the picture's own resolution: H W 4 in [0, 1], alpha last."""
-        return np.asarray(self.layer.reduce(OVERSAMPLING), np.float32) / 255.0
+        return np.asarray(Image.alpha_composite(self.below, self.layer).reduce(OVERSAMPLING), np.float32) / 255.0

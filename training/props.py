@@ -18,12 +18,13 @@ class Furniture(Fleet, Homestead, Grove, Protocol):
 def prop_layer(stage: Stage, scene: Furniture, bank: Bank) -> Floats:
     """Boats, cabin and trees: H W 4 in [0, 1], alpha last."""
     pen = Pen.on(stage.canvas, stage.palette)
+    taken = {scene.boat_place, scene.cabin_place, scene.tree_place} - {"none"}
     if scene.boat_count:
-        draw_boats(pen, stage, scene, bank)
+        draw_boats(pen, stage, scene, bank, taken - {scene.boat_place})
     if scene.cabin != "none":
-        draw_cabin(pen, stage, scene, bank)
+        draw_cabin(pen, stage, scene, bank, taken - {scene.cabin_place})
     if scene.trees != "none":
-        draw_trees(pen, stage, scene, bank)
+        draw_trees(pen, stage, scene, bank, taken - {scene.tree_place})
     return pen.painted()
 
 

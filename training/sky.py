@@ -7,7 +7,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.canvas import Canvas, Floats, mix, smoothstep
-from training.stage import Light, Stage
+from training.stage import CLEARNESS, Light, Stage
 
 
 class Heavens(Protocol):
@@ -23,8 +23,6 @@ class Heavens(Protocol):
 
 LIGHT_HEIGHT = {"day": (0.25, 0.7), "sunset": (0.78, 0.96), "dawn": (0.62, 0.88), "night": (0.22, 0.6)}
 LIGHT_RADIUS = {"day": 0.040, "sunset": 0.062, "dawn": 0.050, "night": 0.046}
-CLEARNESS = {"none": 1.0, "fog": 0.55, "rain": 0.0, "snowfall": 0.35}
-"""How much of the sun, moon and stars each weather lets through."""
 GLOW = {"day": 0.55, "sunset": 0.85, "dawn": 0.6, "night": 0.35}
 
 
@@ -89,8 +87,8 @@ def cloud_mask(stage: Stage) -> Floats:
     layer = Image.new("L", (width, height))
     pen = ImageDraw.Draw(layer)
     for _ in range(int(rng.integers(3, 6) * max(1.0, canvas.aspect))):
-        x, y = rng.random() * width, rng.uniform(0.08, 0.62) * light.horizon * height
-        span = rng.uniform(0.10, 0.24) * height
+        x, y = cloud_place(stage)
+        span = rng.uniform(0.11, 0.22) * height
         for _ in range(int(rng.integers(6, 11))):
             dx = rng.uniform(-1, 1)
             r = span * rng.uniform(0.18, 0.42) * (1.1 - abs(dx))
@@ -99,6 +97,17 @@ def cloud_mask(stage: Stage) -> Floats:
         pen.rounded_rectangle((x - span, y - 0.06 * span, x + span, y + 0.06 * span), 0.06 * span, fill=255)
     soft = layer.filter(ImageFilter.GaussianBlur(height / 170))
     return np.asarray(soft, np.float32) / 255.0
+
+
+def cloud_place(stage: Stage) -> tuple[float, float]:
+    """A place for a cloud, in pixels, beside the sun or moon if one is found soon."""
+    canvas, light, rng = stage.canvas, stage.light, stage.rng
+    height, width, _ = canvas.image.shape
+    for _ in range(6):
+        x, y = rng.random() * width, rng.uniform(0.08, 0.62) * light.horizon * height
+        if abs(x / height - light.x) > 0.24 or not -0.05 < y / height - light.y < 0.14:
+            break
+    return x, y
 
 
 def paint_clouds(stage: Stage) -> None:

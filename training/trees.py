@@ -35,12 +35,12 @@ class Grove(Protocol):
     def tree_place(self) -> str: ...
 
 
-def draw_trees(pen: Pen, stage: Stage, scene: Grove, bank: Bank) -> None:
+def draw_trees(pen: Pen, stage: Stage, scene: Grove, bank: Bank, taken: set[str]) -> None:
     """Draws the farthest tree first."""
     if scene.tree_count == "many":
-        trees = group(stage, scene, bank)
+        trees = group(stage, scene, bank, taken)
     else:
-        trees = few(stage, scene, bank, int(scene.tree_count))
+        trees = few(stage, scene, bank, taken)
     trees.sort(key=lambda tree: tree[0][1])
     for (x, y), tall in trees:
         if scene.trees == "pines":
@@ -50,23 +50,24 @@ def draw_trees(pen: Pen, stage: Stage, scene: Grove, bank: Bank) -> None:
             draw_autumn_tree(pen, (x, y), tall, stage)
 
 
-def few(stage: Stage, scene: Grove, bank: Bank, count: int) -> list[tuple[Point, float]]:
+def few(stage: Stage, scene: Grove, bank: Bank, taken: set[str]) -> list[tuple[Point, float]]:
     """Trees that can be counted: (foot, height) of each."""
     canvas, rng = stage.canvas, stage.rng
+    count = int(scene.tree_count)
     low, high = HEIGHTS[count]
     tall = [float(rng.uniform(low, high)) * canvas.unit for _ in range(count)]
-    places = row(scene.tree_place, [HALF_WIDTH[scene.trees] * t for t in tall], canvas.aspect, rng)
+    places = row(scene.tree_place, [HALF_WIDTH[scene.trees] * t for t in tall], canvas.aspect, rng, taken)
     first = int(rng.integers(2))
     depths = [0.35 + 0.45 * ((k + first) % 2) + rng.uniform(-0.12, 0.12) for k in range(count)]
     return [((x, bank.foot(x, d)), t) for x, d, t in zip(places, depths, tall, strict=True)]
 
 
-def group(stage: Stage, scene: Grove, bank: Bank) -> list[tuple[Point, float]]:
+def group(stage: Stage, scene: Grove, bank: Bank, taken: set[str]) -> list[tuple[Point, float]]:
     """Many trees: more than one counts at a glance, some behind others."""
     canvas, rng = stage.canvas, stage.rng
     count = int(rng.integers(6, 10))
-    center = middle(scene.tree_place, canvas.aspect, rng)
-    reach = 0.19 * max(canvas.unit, 0.8 * canvas.aspect)
+    center = middle(scene.tree_place, canvas.aspect, rng, taken)
+    reach = (0.13 if taken else 0.18) * max(canvas.unit, 0.8 * canvas.aspect)
     shares = np.linspace(-1, 1, count) + np.r_[0.0, rng.uniform(-0.1, 0.1, count - 2), 0.0]
     trees: list[tuple[Point, float]] = []
     for share in shares:
@@ -77,7 +78,7 @@ def group(stage: Stage, scene: Grove, bank: Bank) -> list[tuple[Point, float]]:
 
 
 def draw_shadow(pen: Pen, foot: Point, wide: float) -> None:
-    pen.oval(foot[0], foot[1], (wide, 0.16 * wide), (0, 0, 0, 56))
+    pen.under().oval(foot[0], foot[1], (wide, 0.16 * wide), (0, 0, 0, 56))
 
 
 def draw_pine(pen: Pen, foot: Point, tall: float, stage: Stage, *, snowy: bool) -> None:
