@@ -96,7 +96,8 @@ def peak_signal_to_noise(model: Autoencoder, split: Split, count: int = 64) -> f
 def train(options: argparse.Namespace) -> None:
     rank = replicas.join()
     torch.manual_seed(options.seed)  # the same first weights in every replica, then other crops and other noise
-    splits, heldout = [Split.open("train", size) for size in options.sizes], Split.open("heldout")
+    splits = [Split.open("train", size, in_memory=True) for size in options.sizes]
+    heldout = Split.open("heldout")
     model = Autoencoder(PARAMS).to(options.device)
     averaged = Averaged(model, options.average)
     pair = optimizers(model, ("conv_in", "conv_out"), weight_decay=1e-3)

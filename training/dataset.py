@@ -32,8 +32,9 @@ class Split:
     labels: NDArray[np.uint8]
 
     @classmethod
-    def open(cls, name: str, size: Size = NATIVE, folder: Path = FOLDER) -> "Split":
-        pixels = np.load(split_file(folder, name, size, "pixels"), mmap_mode="r")
+    def open(cls, name: str, size: Size = NATIVE, folder: Path = FOLDER, *, in_memory: bool = False) -> "Split":
+        """Random pieces of a mapped file are read slowly again and again where a machine frees its cache early."""
+        pixels = np.load(split_file(folder, name, size, "pixels"), mmap_mode=None if in_memory else "r")
         return cls(pixels, np.load(split_file(folder, name, size, "labels")))
 
     def scene(self, index: int) -> Scene:

@@ -33,7 +33,7 @@ def windows(world: World, batch: int, span: int, rng: Generator) -> tuple[Tensor
         y, x = (int(rng.integers(side - span + 1)) for side in latents.shape[-2:])
         pieces.append(latents[index, :, y : y + span, x : x + span])
         rows, columns = (slice(start * scale, (start + span) * scale) for start in (y, x))
-        pixels.append(drawn[index, rows, columns])
+        pixels.append(drawn[int(world.numbers[index]), rows, columns])
     return torch.stack(pieces).float(), as_tensor(np.stack(pixels))
 
 
@@ -51,7 +51,8 @@ def train(options: argparse.Namespace) -> None:
     pair = optimizers(model.decoder, ("conv_in", "conv_out"), weight_decay=1e-3)
     first = load_checkpoint(options.checkpoint, model, averaged, *pair)
     rng = np.random.default_rng((options.seed, first))
-    worlds, heldout = [load_world(size, options.latents) for size in options.sizes], Split.open("heldout")
+    worlds = [load_world(size, options.latents, in_memory=True) for size in options.sizes]
+    heldout = Split.open("heldout")
     schedule = Schedule(options.minutes * 60)
     step, began, reported = first, time.monotonic(), time.monotonic()
     while (progress := schedule.progress()) < 1.0:

@@ -17,7 +17,8 @@ from training.scenes import Scene
 def world_of(size: Size, folder: Path) -> World:
     width, height = size
     labels = np.array([Scene(ground="desert", back="none").labels()], np.uint8)
-    return World(torch.ones(1, 32, height // 16, width // 16), Split(np.zeros((1, height, width, 3), np.uint8), labels))
+    split = Split(np.zeros((1, height, width, 3), np.uint8), labels)
+    return World(torch.ones(1, 32, height // 16, width // 16), torch.zeros(1, dtype=torch.long), split)
 
 
 def buckets_of(*texts: str) -> Buckets:
