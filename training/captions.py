@@ -1,4 +1,4 @@
-"""Says in words what is in a scene, in as many ways as people prompt: sentences, titles, keywords, and things unsaid."""
+"""Says in words what is in a scene, in as many ways as people prompt: sentences, titles, keywords, gaps."""
 
 from collections.abc import Callable
 
@@ -150,10 +150,12 @@ def located(scene: Scene, rng: Generator) -> str:
     if rng.random() < 0.3:
         detail = Detail(count=detail.count, color=False, place=False)
     text = THINGS[name](scene, detail, rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.25:
         text = bare(text)
     if rng.random() < 0.92:
         text += " " + choose(rng, (phrases.AFLOAT if name == "boats" else phrases.WHERE)[scene.ground])
+    if rng.random() < 0.22:
+        return text
     others = [THINGS[other](scene, Detail.random(rng), rng) for other in there if other != name and rng.random() < 0.6]
     if scene.back != "none" and rng.random() < 0.45:
         others.append(back_phrase(scene, rng))
@@ -167,7 +169,7 @@ def located(scene: Scene, rng: Generator) -> str:
 
 
 def title(scene: Scene, rng: Generator) -> str:
-    """Short prompts: `sunset over the ocean`, `a misty mountain lake`, `a beautiful landscape with mountains and lake`."""
+    """Short prompts: `sunset over the ocean`, `misty mountain lake`, `a beautiful view with mountains and lake`."""
     chance = rng.random()
     if chance < 0.3 and scene.time != "day":
         noun = choose(rng, phrases.TIME_NOUNS[scene.time])
@@ -176,7 +178,9 @@ def title(scene: Scene, rng: Generator) -> str:
     if chance < 0.5 and scene.back != "none":
         words = [bare(back_phrase(scene, rng)), choose(rng, phrases.GROUND_WORDS[scene.ground])]
         noun = choose(rng, ("landscape", "scenery", "scene", "view"))
-        return described(with_article(f"{choose(rng, phrases.ADJECTIVES)} {noun}") + " with " + " and ".join(words), scene, rng)
+        return described(
+            with_article(f"{choose(rng, phrases.ADJECTIVES)} {noun}") + " with " + " and ".join(words), scene, rng
+        )
     noun = choose(rng, phrases.GROUND_WORDS[scene.ground])
     if "mountains" in scene.back and scene.ground in ("lake", "meadow") and rng.random() < 0.6:
         noun = f"mountain {noun}"

@@ -105,7 +105,7 @@ def paint_bank(stage: Stage, places: set[str]) -> Bank:
     rows = canvas.rows(float(edge.min()), 1.0)
     below = canvas.y[rows] - edge
     color = stage.palette.lit(GRASS)[None, None] * (0.95 - 1.2 * np.clip(below, 0, 0.3))[..., None]
-    canvas.blend(rows, color, canvas.coverage(below))
+    canvas.blend(rows, np.asarray(color, np.float32), canvas.coverage(below))
     return Bank(canvas.x[0], np.asarray(edge[0], np.float32), 0.95)
 
 

@@ -75,4 +75,4 @@ def mixed_palette(time: str, weather: str, rng: Generator) -> Palette:
 
 def overcast(color: Floats, grey: float) -> Floats:
     """A color, as far towards its own grey as said."""
-    return np.asarray(color + grey * (np.float32([0.97, 1.0, 1.05]) * color.mean() - color), np.float32)
+    return np.asarray(color + grey * (np.array([0.97, 1.0, 1.05], np.float32) * color.mean() - color), np.float32)

@@ -37,7 +37,15 @@ WHERE: dict[str, Phrases] = {
     "snow": ("in the snow", "in a snowy field", "in a winter landscape", "on snow", "in winter"),
 }
 AFLOAT: dict[str, Phrases] = {
-    "lake": ("on a lake", "on the water", "on a calm lake", "sailing on a lake", "on a blue lake", "in a lake"),
+    "lake": (
+        "on a lake",
+        "on a lake",
+        "on the water",
+        "on a calm lake",
+        "sailing on a lake",
+        "on a blue lake",
+        "in a lake",
+    ),
     "ocean": ("on the ocean", "at sea", "on the sea", "sailing on the ocean", "on the open sea", "on the waves"),
 }
 BACKS: dict[str, Phrases] = {

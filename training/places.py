@@ -15,7 +15,7 @@ MARGIN = 0.02
 
 
 def middle(place: str, aspect: float, rng: Generator, taken: set[str], *, wide: bool = False) -> float:
-    """A random middle for a thing at a place, in heights of the picture, away from the places that others have taken."""
+    """A random middle for a thing at a place, in heights of the picture, away from the places taken by others."""
     low, high = (WIDE_SPANS if wide else SPANS)[place]
     if place == "centre":
         away = APART * (("left" in taken) - ("right" in taken))

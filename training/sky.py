@@ -82,7 +82,7 @@ def paint_stars(stage: Stage) -> None:
 
 def cloud_mask(stage: Stage) -> Floats:
     """Heaps of discs with flat feet, softened: H W in [0, 1]."""
-    canvas, light, rng = stage.canvas, stage.light, stage.rng
+    canvas, rng = stage.canvas, stage.rng
     height, width, _ = canvas.image.shape
     layer = Image.new("L", (width, height))
     pen = ImageDraw.Draw(layer)

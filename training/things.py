@@ -10,15 +10,18 @@ from training.scenes import Scene
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What is said of a thing beside its name."""
+    """What is said of a thing beside its name, and whether as a list: `cabin, red, left side`."""
 
     count: bool = True
     color: bool = True
     place: bool = True
+    listed: bool = False
 
     @classmethod
     def random(cls, rng: Generator) -> "Detail":
-        return cls(bool(rng.random() < 0.93), bool(rng.random() < 0.75), bool(rng.random() < 0.5))
+        return cls(
+            bool(rng.random() < 0.93), bool(rng.random() < 0.75), bool(rng.random() < 0.5), bool(rng.random() < 0.07)
+        )
 
 
 def choose(rng: Generator, values: phrases.Phrases) -> str:
@@ -67,7 +70,7 @@ def cabin(scene: Scene, detail: Detail, rng: Generator) -> str:
     chance = rng.random()
     if chance < 0.15:
         text = f"{with_article(noun)} with {scene.cabin} walls"
-    elif chance < 0.19 and detail.place:
+    elif detail.listed and detail.place:
         return f"{noun}, {scene.cabin}, {scene.cabin_place} side"
     else:
         text = with_article(f"{scene.cabin} {noun}")

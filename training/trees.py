@@ -3,7 +3,6 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from training.canvas import Color
 from training.ground import Bank
@@ -37,10 +36,7 @@ class Grove(Protocol):
 
 def draw_trees(pen: Pen, stage: Stage, scene: Grove, bank: Bank, taken: set[str]) -> None:
     """Draws the farthest tree first."""
-    if scene.tree_count == "many":
-        trees = group(stage, scene, bank, taken)
-    else:
-        trees = few(stage, scene, bank, taken)
+    trees = (group if scene.tree_count == "many" else few)(stage, scene, bank, taken)
     trees.sort(key=lambda tree: tree[0][1])
     for (x, y), tall in trees:
         if scene.trees == "pines":

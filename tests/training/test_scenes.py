@@ -149,4 +149,4 @@ def test_labels_are_the_scene() -> None:
 
 
 def test_the_names_of_the_values_are_spelled_as_the_constants_are() -> None:
-    assert ATTRIBUTES["time"] == TIMES and ATTRIBUTES["ground"] == GROUNDS and ATTRIBUTES["back"] == BACKS
+    assert (ATTRIBUTES["time"], ATTRIBUTES["ground"], ATTRIBUTES["back"]) == (TIMES, GROUNDS, BACKS)
