@@ -12,7 +12,9 @@ from numpy.random import Generator
 from torch import Tensor
 
 from training.dataset import Size, parse_size
+from training.latents import FOLDER as LATENTS
 from training.latents import World, load_world
+from training.tokens import T5_TOKENS
 
 PIXELS_PER_TOKEN = 32 * 32
 SHARES = ("256x256=0.6", "384x256=0.12", "256x384=0.12", "512x512=0.16")
@@ -65,6 +67,9 @@ class Buckets:
 def add_options(parser: argparse.ArgumentParser, tokens: int) -> None:
     parser.add_argument("--buckets", type=parse_bucket, nargs="+", default=[parse_bucket(text) for text in SHARES])
     parser.add_argument("--tokens", type=int, default=tokens, help="of text and image together, in one batch")
+    parser.add_argument("--text-tokens", type=int, default=T5_TOKENS, help="of each caption")
+    parser.add_argument("--latents", type=Path, default=LATENTS)
+    parser.add_argument("--compile", action="store_true", help="by Inductor: a minute for each size, then faster")
 
 
 def open_buckets(options: argparse.Namespace) -> Buckets:

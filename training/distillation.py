@@ -8,23 +8,20 @@ Source: Salimans and Ho, "Progressive distillation for fast sampling of diffusio
 """
 
 import argparse
-import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bildwerk.flux import sampling
-from training import replicas
-from training.buckets import add_options, open_buckets
-from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
+from training import buckets, loop, studio
+from training.buckets import open_buckets
 from training.dataset import RUNS
 from training.flow import OUTSIDE, attention_of
-from training.latents import FOLDER as LATENTS
-from training.muon import optimizers
+from training.loop import Training, begin
 from training.painter import Painter
+from training.studio import sample_sheet
 
 
 @torch.no_grad()
@@ -49,7 +46,7 @@ def distillation_loss(
     student: Painter, teacher: Painter, latents: Tensor, prompts: list[str], options: argparse.Namespace
 ) -> Tensor:
     noise = torch.randn_like(latents)
-    t = 1 - torch.randint(options.steps, (len(latents),)) / options.steps
+    t = 1 - torch.randint(options.steps, (len(latents),), device=latents.device) / options.steps
     x_t = sampling.pack(latents + t[:, None, None, None] * (noise - latents))
     with torch.autocast(latents.device.type, torch.bfloat16), attention_of(latents.device):
         rotary = student.rotary(options.text_tokens, *latents.shape[-2:])
@@ -67,58 +64,28 @@ def load_teacher(checkpoint: Path) -> Painter:
 
 
 def train(options: argparse.Namespace) -> None:
-    rank = replicas.join()
-    buckets = open_buckets(options)
-    teacher, student = load_teacher(options.teacher), load_teacher(options.teacher).train().requires_grad_(True)
-    averaged = Averaged(student, options.average)
-    pair = optimizers(student, OUTSIDE, weight_decay=0.0)
-    step = load_checkpoint(options.checkpoint, student, averaged, *pair)
-    torch.manual_seed(options.seed + 1000 * step + rank)
-    rng = np.random.default_rng((options.seed, step, rank))
+    begin(options)
+    source, teacher = open_buckets(options), load_teacher(options.teacher).to(options.device)
+    student = load_teacher(options.teacher).to(options.device).train().requires_grad_(True)
+    training = Training(student, options, OUTSIDE, weight_decay=0.0)
     if options.compile:
         teacher.flow.compile(dynamic=False)
         student.flow.compile(dynamic=False)
-    schedule = Schedule(options.minutes * 60, options.decay)
-    seen, began, reported, losses = 0, time.monotonic(), time.monotonic(), []
-    while (progress := replicas.agree(schedule.progress())) < 1.0:
-        for optimizer in pair:
-            set_rate(optimizer, options.rate * schedule.factor(progress))
-        pictures, prompts = buckets.next(rng)
-        loss = distillation_loss(student, teacher, pictures, prompts, options)
-        student.zero_grad()
-        loss.backward()
-        replicas.average_gradients(student.parameters())
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        for optimizer in pair:
-            optimizer.step()
-        averaged.update(student)
-        step, seen = step + 1, seen + len(prompts)
-        losses.append(loss.item())
-        if rank == 0 and time.monotonic() - reported > options.report:
-            speed = seen / (time.monotonic() - began)
-            print(f"step {step} loss {np.mean(losses):.4f}, {speed:.1f} pictures/s a replica", flush=True)
-            save_checkpoint(options.checkpoint, step, student, averaged, *pair)
-            reported, losses = time.monotonic(), []
-    if rank == 0:
-        save_checkpoint(options.checkpoint, step, student, averaged, *pair)
+
+    def next_loss() -> tuple[Tensor, int]:
+        latents, prompts = source.next(training.rng)
+        return distillation_loss(student, teacher, latents.to(options.device), prompts, options), len(prompts)
+
+    training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    loop.add_options(parser, RUNS / "distilled.pt", minutes=10.0, rate=4e-4, average=0.99, seed=5)
+    buckets.add_options(parser, tokens=5000)
+    studio.add_options(parser, steps=4)
     parser.add_argument("--teacher", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--checkpoint", type=Path, default=RUNS / "distilled.pt")
-    parser.add_argument("--latents", type=Path, default=LATENTS)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
-    parser.add_argument("--decay", type=float, default=1.0, help="share of the minutes in which the rate falls")
-    parser.add_argument("--compile", action="store_true", help="by Inductor: a minute for each size, then faster")
-    parser.add_argument("--steps", type=int, default=4, help="of the student, for a whole picture")
     parser.add_argument("--parts", type=int, default=3, help="steps of the teacher for one of the student")
-    parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--average", type=float, default=0.99)
-    parser.add_argument("--text-tokens", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=5)
-    add_options(parser, tokens=5000)
     train(parser.parse_args())
 
 

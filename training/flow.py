@@ -7,24 +7,20 @@ a step sees, and each step is of one size. B batch, C channels, h w latent posit
 """
 
 import argparse
-import time
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bildwerk.flux import sampling
-from training import replicas
-from training.buckets import add_options, open_buckets
-from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
+from training import buckets, loop, studio
+from training.buckets import open_buckets
 from training.dataset import RUNS
-from training.latents import FOLDER as LATENTS
-from training.muon import optimizers
+from training.loop import Training, begin
 from training.painter import Painter
+from training.studio import sample_sheet
 
 OUTSIDE = ("img_in", "txt_in", "time_in", "vector_in", "mod", "final_layer", "embedding", "shared", "attention_bias")
 UNIFORM_SHARE = 0.3
@@ -57,58 +53,24 @@ def flow_loss(painter: Painter, latents: Tensor, prompts: list[str], text_tokens
 
 
 def train(options: argparse.Namespace) -> None:
-    rank = replicas.join()
-    torch.manual_seed(options.seed)
-    buckets = open_buckets(options)
-    painter = Painter().to(options.device)
-    averaged = Averaged(painter, options.average)
-    pair = optimizers(painter, OUTSIDE, weight_decay=0.01)
-    first = load_checkpoint(options.checkpoint, painter, averaged, *(() if options.restart_optimizer else pair))
-    torch.manual_seed(options.seed + 1000 * first + rank)
-    rng = np.random.default_rng((options.seed, first, rank))
+    begin(options)
+    source, painter = open_buckets(options), Painter().to(options.device)
+    training = Training(painter, options, OUTSIDE, weight_decay=0.01)
     if options.compile:
         painter.flow.compile(dynamic=False)
-    schedule = Schedule(options.minutes * 60, options.decay)
-    step, seen, began, reported, losses = first, 0, time.monotonic(), time.monotonic(), []
-    while (progress := replicas.agree(schedule.progress())) < 1.0:
-        for optimizer, rate in zip(pair, (options.rate, options.outer_rate), strict=True):
-            set_rate(optimizer, rate * schedule.factor(progress))
-        pictures, prompts = buckets.next(rng)
-        loss = flow_loss(painter, pictures.to(options.device), prompts, options.text_tokens)
-        painter.zero_grad()
-        loss.backward()
-        replicas.average_gradients(painter.parameters())
-        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
-        for optimizer in pair:
-            optimizer.step()
-        averaged.update(painter)
-        step, seen = step + 1, seen + len(prompts)
-        losses.append(loss.item())
-        if rank == 0 and time.monotonic() - reported > options.report:
-            speed = seen / (time.monotonic() - began)
-            print(f"step {step} loss {np.mean(losses):.4f}, {speed:.1f} pictures/s a replica", flush=True)
-            save_checkpoint(options.checkpoint, step, painter, averaged, *pair)
-            reported, losses = time.monotonic(), []
-    if rank == 0:
-        save_checkpoint(options.checkpoint, step, painter, averaged, *pair)
+
+    def next_loss() -> tuple[Tensor, int]:
+        latents, prompts = source.next(training.rng)
+        return flow_loss(painter, latents.to(options.device), prompts, options.text_tokens), len(prompts)
+
+    training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--latents", type=Path, default=LATENTS)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
-    parser.add_argument("--decay", type=float, default=1.0, help="share of the minutes in which the rate falls")
-    parser.add_argument("--compile", action="store_true", help="by Inductor: a minute for each size, then faster")
-    parser.add_argument("--rate", type=float, default=2e-3, help="of the hidden matrices")
-    parser.add_argument("--outer-rate", type=float, default=1e-3, help="of everything else")
-    parser.add_argument("--average", type=float, default=0.995)
-    parser.add_argument("--text-tokens", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    add_options(parser, tokens=7000)
-    parser.add_argument("--restart-optimizer", action="store_true")
+    loop.add_options(parser, RUNS / "flow.pt", minutes=60.0, rate=2e-3, outer_rate=1e-3)
+    buckets.add_options(parser, tokens=7000)
+    studio.add_options(parser, steps=8)
     train(parser.parse_args())
 
 

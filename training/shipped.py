@@ -24,9 +24,7 @@ from training.painter import Painter
 T5_TABLE, CLIP_TABLE = "shared.weight", "text_model.embeddings.token_embedding.weight"
 
 
-def adopt(
-    mine: nn.Module, theirs: nn.Module, table: str, now: PromptTokenizer, before: PromptTokenizer
-) -> int:
+def adopt(mine: nn.Module, theirs: nn.Module, table: str, now: PromptTokenizer, before: PromptTokenizer) -> int:
     """A text encoder's weights; of its `table` of tokens the rows that both vocabularies have: returns how many.
 
     Raises `RuntimeError` where the encoders differ.
