@@ -2,8 +2,9 @@
 
     python -m training.distillation --minutes 10
 
-The teacher is the trained flow; the student begins as a copy and sees only the times that a picture of `--steps` steps
-visits. x_t comes from real latents and noise, as in the flow's own training. B batch, C channels, h w latent positions.
+The teacher is the trained flow, guided; the student begins as a copy, needs no guidance, and sees only the times that a
+picture of `--steps` steps visits. x_t comes from real latents and noise, as in the flow's own training. B batch,
+C channels, h w latent positions.
 Source: Salimans and Ho, "Progressive distillation for fast sampling of diffusion models" (2022), for straight paths.
 """
 
@@ -18,58 +19,66 @@ from bildwerk.flux import sampling
 from training import buckets, loop, studio
 from training.buckets import open_buckets
 from training.dataset import RUNS
-from training.flow import OUTSIDE, attention_of
+from training.flow import OUTSIDE, UNTOLD, attention_of
 from training.loop import Training, begin
 from training.painter import Painter
 from training.studio import sample_sheet
 
 
-@torch.no_grad()
-def teach(
-    teacher: Painter,
-    x_t: Tensor,
-    t: Tensor,
-    condition: tuple[Tensor, Tensor],
-    rotary: Tensor,
-    *,
-    way: float,
-    parts: int,
-) -> Tensor:
-    """The mean velocity of the teacher from t to t - way, in `parts` Euler steps. x_t: B L 4C, t: B -> B L 4C."""
-    x, stride = x_t, way / parts
-    for part in range(parts):
-        x = x - stride * teacher.velocity(x, t - part * stride, condition, rotary).float()
-    return (x_t - x) / way
+class Teacher:
+    """The trained flow with guidance: what the prompt adds to the velocity, `guidance` times.
+
+    Source: Ho and Salimans, "Classifier-free diffusion guidance" (2022).
+    """
+
+    def __init__(self, painter: Painter, guidance: float) -> None:
+        self.painter = painter
+        self.guidance = guidance
+
+    @torch.no_grad()
+    def mean_velocity(
+        self, x_t: Tensor, t: Tensor, prompts: list[str], options: argparse.Namespace, rotary: Tensor
+    ) -> Tensor:
+        """From t to one of the student's steps further, in `options.parts` Euler steps. x_t: B L 4C, t: B -> B L 4C."""
+        untold = [UNTOLD] * len(prompts)
+        condition = self.painter.condition(prompts + untold, options.text_tokens)
+        x, way = x_t, 1 / options.steps
+        stride = way / options.parts
+        for part in range(options.parts):
+            now = (t - part * stride).repeat(2)
+            velocity = self.painter.velocity(x.repeat(2, 1, 1), now, condition, rotary).float()
+            told, untold_velocity = velocity.chunk(2)
+            x = x - stride * (untold_velocity + self.guidance * (told - untold_velocity))
+        return (x_t - x) / way
 
 
 def distillation_loss(
-    student: Painter, teacher: Painter, latents: Tensor, prompts: list[str], options: argparse.Namespace
+    student: Painter, teacher: Teacher, latents: Tensor, prompts: list[str], options: argparse.Namespace
 ) -> Tensor:
     noise = torch.randn_like(latents)
     t = 1 - torch.randint(options.steps, (len(latents),), device=latents.device) / options.steps
     x_t = sampling.pack(latents + t[:, None, None, None] * (noise - latents))
     with torch.autocast(latents.device.type, torch.bfloat16), attention_of(latents.device):
         rotary = student.rotary(options.text_tokens, *latents.shape[-2:])
-        with torch.no_grad():
-            known = teacher.condition(prompts, options.text_tokens)
-        target = teach(teacher, x_t, t, known, rotary, way=1 / options.steps, parts=options.parts)
+        target = teacher.mean_velocity(x_t, t, prompts, options, rotary)
         velocity = student.velocity(x_t, t, student.condition(prompts, options.text_tokens), rotary)
     return F.mse_loss(velocity.float(), target)
 
 
-def load_teacher(checkpoint: Path) -> Painter:
-    teacher = Painter()
-    teacher.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
-    return teacher.eval().requires_grad_(False)
+def load_painter(checkpoint: Path) -> Painter:
+    painter = Painter()
+    painter.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
+    return painter.eval().requires_grad_(False)
 
 
 def train(options: argparse.Namespace) -> None:
     begin(options)
-    source, teacher = open_buckets(options), load_teacher(options.teacher).to(options.device)
-    student = load_teacher(options.teacher).to(options.device).train().requires_grad_(True)
+    source, painter = open_buckets(options), load_painter(options.teacher).to(options.device)
+    student = load_painter(options.teacher).to(options.device).train().requires_grad_(True)
+    teacher = Teacher(painter, options.guidance)
     training = Training(student, options, OUTSIDE, weight_decay=0.0)
     if options.compile:
-        teacher.flow.compile(dynamic=False)
+        painter.flow.compile(dynamic=False)
         student.flow.compile(dynamic=False)
 
     def next_loss() -> tuple[Tensor, int]:
@@ -85,6 +94,7 @@ def main() -> None:
     buckets.add_options(parser, tokens=5000)
     studio.add_options(parser, steps=4)
     parser.add_argument("--teacher", type=Path, default=RUNS / "flow.pt")
+    parser.add_argument("--guidance", type=float, default=2.0, help="of the teacher; 1 is none")
     parser.add_argument("--parts", type=int, default=3, help="steps of the teacher for one of the student")
     train(parser.parse_args())
 

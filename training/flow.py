@@ -24,6 +24,8 @@ from training.studio import sample_sheet
 
 OUTSIDE = ("img_in", "txt_in", "time_in", "vector_in", "mod", "final_layer", "embedding", "shared", "attention_bias")
 UNIFORM_SHARE = 0.3
+UNTOLD, UNTOLD_SHARE = "", 0.1
+"""Some pictures are learned without a caption: what the painter does then, guidance turns away from."""
 NOISY = 0.4
 
 
@@ -61,6 +63,7 @@ def train(options: argparse.Namespace) -> None:
 
     def next_loss() -> tuple[Tensor, int]:
         latents, prompts = source.next(training.rng)
+        prompts = [UNTOLD if training.rng.random() < UNTOLD_SHARE else prompt for prompt in prompts]
         return flow_loss(painter, latents.to(options.device), prompts, options.text_tokens), len(prompts)
 
     training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
