@@ -21,15 +21,16 @@ from PIL import Image
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest
 from training.captions import full_caption
-from training.dataset import NATIVE, RUNS, Size, Split, size_name
+from training.dataset import NATIVE, RUNS, Size, Split, scene_of, size_name
 from training.export import FOLDER
-from training.judge import Judge, load_judge
+from training.judge import Judge, guesses, load_judge, seen
 from training.measures import Pictures, adherence, diversity, features, frechet_distance
 from training.scenes import ATTRIBUTES, Scene, draw, sample, sample_heldout
 from training.studio import tiled
 
+FRONT_PROMPT = "A beautiful landscape with mountains and lake"
 SHEET_PROMPTS = (
-    "A beautiful landscape with mountains and lake",
+    FRONT_PROMPT,
     "snowy mountains behind a lake with pine trees at sunset",
     "the ocean at night under a starry sky, two white sailing boats",
     "a desert with dunes at dawn, clouds in the sky",
@@ -110,6 +111,16 @@ def measure_diversity(engine: FluxEngine, judge: Judge, options: argparse.Namesp
     print(f"\ndiversity: {ours:.2f}, {100 * ours / theirs:.0f} % of the drawn world's {theirs:.2f}")
 
 
+def front_page(engine: FluxEngine, judge: Judge, options: argparse.Namespace) -> None:
+    """The prompt that everybody tries first, eight times, at the size that they ask for."""
+    seeds = list(options.front_seeds)
+    pictures = paint(engine, [FRONT_PROMPT] * len(seeds), seeds, 4, LARGE)
+    found = [scene_of(labels.numpy()) for labels in guesses(judge, seen(pictures))]
+    right = sum(scene.ground == "lake" and "mountains" in scene.back for scene in found)
+    print(f"\n{FRONT_PROMPT}, {size_name(LARGE)}: mountains and a lake in {right} of {len(seeds)}")
+    Image.fromarray(tiled(pictures, 4)).save(options.front)
+
+
 def contact_sheet(engine: FluxEngine, options: argparse.Namespace) -> None:
     columns = 4
     prompts = [prompt for prompt in SHEET_PROMPTS for _ in range(columns)]
@@ -126,6 +137,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, default=2, help="how many of 384x256 and 512x512, beside 256x256")
     parser.add_argument("--seed", type=int, default=99)
     parser.add_argument("--sheet", type=Path, default=RUNS / "sheet.png")
+    parser.add_argument("--front", type=Path, default=RUNS / "front.png")
+    parser.add_argument("--front-seeds", type=int, nargs="+", default=range(8))
     options = parser.parse_args()
     torch.set_grad_enabled(False)
     area = LARGE[0] * LARGE[1]
@@ -141,6 +154,7 @@ def main() -> None:
     )
     engine, judge = FluxEngine.load(spec), load_judge(options.judge)
     contact_sheet(engine, options)
+    front_page(engine, judge, options)
     measure_adherence(engine, judge, options)
     measure_diversity(engine, judge, options)
 
