@@ -38,10 +38,14 @@ class Run:
 
     def require(self, status: int) -> "Run":
         """Raises `SystemExit` where an answer has another status: such a run measures nothing."""
-        wrong = next((answer for answer in self.answers if answer.status != status), None)
-        if wrong is not None:
-            raise SystemExit(f"expected {status}, got {wrong.status}: {wrong.body[:300]!r}")
+        require_status(self.answers, status)
         return self
+
+
+def require_status(answers: Sequence[Answer], status: int) -> None:
+    wrong = next((answer for answer in answers if answer.status != status), None)
+    if wrong is not None:
+        raise SystemExit(f"expected {status}, got {wrong.status}: {wrong.body[:300]!r}")
 
 
 class Connection:
@@ -52,6 +56,13 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
         self._sent_at = 0.0
+
+    def ask(self, request: bytes) -> Answer:
+        """Send it and wait for its answer."""
+        self.send(request)
+        while (answer := self.receive()) is None:
+            pass
+        return answer
 
     def send(self, request: bytes) -> None:
         self._received, self._sent_at = b"", time.perf_counter()
@@ -82,13 +93,17 @@ def request_bytes(method: str, path: str, headers: dict[str, str], body: bytes =
     return "\r\n".join(lines).encode() + HEAD_END + body
 
 
-def exchange(url: str, requests: Sequence[bytes], connections: int) -> Run:
-    """Send every request once, `connections` at a time."""
+def connect(url: str) -> Connection:
     where = urlsplit(url)
     assert where.hostname is not None
     assert where.port is not None
+    return Connection(where.hostname, where.port)
+
+
+def exchange(url: str, requests: Sequence[bytes], connections: int) -> Run:
+    """Send every request once, `connections` at a time."""
     with ExitStack() as closing:
-        opened = [Connection(where.hostname, where.port) for _ in range(min(connections, len(requests)))]
+        opened = [connect(url) for _ in range(min(connections, len(requests)))]
         for connection in opened:
             closing.enter_context(connection.socket)
         started, used = time.perf_counter(), time.process_time()

@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.circumstances import ROOT, circumstances
-from bench.lean_client import Run, exchange, request_bytes
+from bench.lean_client import Answer, Run, connect, exchange, request_bytes, require_status
 from bildwerk.cli.machine import package_version
 from bildwerk.domain.catalog import load_catalog
 from bildwerk.engine.fake import FakeEngine
@@ -116,19 +116,27 @@ def submits(service: LiveService, count: int, connections: int = CONNECTIONS, **
 def whole_predictions(service: LiveService, count: int, connections: int = CONNECTIONS) -> Run:
     """From the order to the stored file: each answer comes when its prediction has ended. Raises where one failed."""
     run = submits(service, count, connections, enable_sync_mode=True)
-    statuses = {json.loads(answer.body)["data"]["status"] for answer in run.answers}
+    require_completed(run.answers)
+    return run
+
+
+def require_completed(answers: Sequence[Answer]) -> None:
+    require_status(answers, 200)
+    statuses = {json.loads(answer.body)["data"]["status"] for answer in answers}
     if statuses != {"completed"}:
         raise SystemExit(f"predictions ended {statuses}, not all completed")
-    return run
 
 
 def single_predictions(service: LiveService) -> list[float]:
     """Seconds of each of many predictions that find the service idle, on one connection."""
-    seconds = []
-    for _ in range(SINGLE):
-        time.sleep(IDLE_SECONDS)
-        seconds.append(whole_predictions(service, 1, connections=1).answers[0].seconds)
-    return seconds
+    request = submit_bytes(service, "a lake", enable_sync_mode=True)
+    connection, answers = connect(service.url), []
+    with connection.socket:
+        for _ in range(SINGLE):
+            time.sleep(IDLE_SECONDS)
+            answers.append(connection.ask(request))
+    require_completed(answers)
+    return [answer.seconds for answer in answers]
 
 
 def engine_alone() -> list[float]:

@@ -23,8 +23,9 @@ from bildwerk.domain.catalog import Catalog, ModelSpec, load_catalog
 from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.engine.request import EngineSpec
 from bildwerk.fleet.child import Launch
-from bildwerk.fleet.dispatcher import Dispatcher, Pace
+from bildwerk.fleet.dispatcher import Dispatcher
 from bildwerk.fleet.fleet import Replica
+from bildwerk.fleet.intake import Pace
 from bildwerk.fleet.local import LocalReplica, Supervision
 from bildwerk.fleet.records import Records
 from bildwerk.jobs.progress import ProgressHub
@@ -179,6 +180,7 @@ def local_replica(settings: Settings, spec: ModelSpec, models: frozenset[str]) -
         folder=folder_of(spec, settings.models_dir),
         loras_folder=Loras(settings.models_dir).folder(spec.id),
         precision=settings.precision,
+        placement=settings.placement,
         **asdict(spec.engine),
     )
     load = {

@@ -55,7 +55,8 @@ class Timing:
 class Settings:
     """`public_url` is where clients reach the server; empty: the address it listens on.
 
-    `precision` is what the large layers of all models multiply in; None: each model's own.
+    `precision` is what the large layers of all models multiply in; None: each model's own. `placement` is where their
+    parts lie on a GPU; None: as its memory allows.
     `engine` is `flux`, or `fake` for one that paints without torch, `fake_step_seconds` a step.
     """
 
@@ -68,6 +69,7 @@ class Settings:
     engine: str = "flux"
     fake_step_seconds: float = 0.0
     precision: str | None = None
+    placement: str | None = None
     behind_proxy: str = ""
     limits: Limits = Limits()
     timing: Timing = Timing()
@@ -98,6 +100,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         host=environment.get("BILDWERK_HOST") or "127.0.0.1",
         port=read_port(environment.get("BILDWERK_PORT") or "8000"),
         precision=environment.get("BILDWERK_PRECISION") or None,
+        placement=environment.get("BILDWERK_PLACEMENT") or None,
         public_url=(environment.get("BILDWERK_PUBLIC_URL") or "").rstrip("/"),
         limits=read_numbers(Limits(), "BILDWERK_LIMIT_", environment),
         timing=read_numbers(Timing(), "BILDWERK_SECONDS_", environment),

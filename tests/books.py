@@ -14,7 +14,7 @@ from sqlalchemy import text
 from bildwerk.domain.prediction import Output, Prediction, Status
 from bildwerk.jobs import lifecycle, queue
 from bildwerk.jobs.fairness import FairShare
-from bildwerk.jobs.queue import Job, Room
+from bildwerk.jobs.queue import Accepted, Job, Room
 from bildwerk.jobs.submission import IdempotencyKey, QueueLimits, Submission
 from bildwerk.store import accounts, ledger, predictions
 from bildwerk.store.database import DURABLE, sqlite_engine
@@ -72,6 +72,11 @@ class Books:
 
     def submit(self, account: str | None = None, **more: Any) -> str:
         return self.do(lifecycle.submit, self.now, self.submission(account, **more), self.limits).prediction_id
+
+    def accept(self, account: str | None = None, *, worker: str = "w", max_images: int = 1, **more: Any) -> Accepted:
+        """A submission that a worker with nothing to do may claim at once."""
+        submission, room = self.submission(account, **more), Room(worker, frozenset({MODEL}), max_images, LEASE_MS)
+        return self.do(queue.accept, self.now, submission, self.limits, room=room, share=self.share)
 
     def claim(self, worker: str = "w", max_images: int = 1) -> list[Job]:
         room = Room(worker, frozenset({MODEL}), max_images, LEASE_MS)

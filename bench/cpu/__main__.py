@@ -19,7 +19,7 @@ from bench.cpu.contenders import HEATS
 from bench.cpu.heats import Running, Setting
 from bench.cpu.material import SCALES, Material
 from bench.cpu.record import Record
-from bildwerk.cli.machine import usable_cores
+from bildwerk.engine.cpu.cores import usable_cores
 
 BY_NAME = {heat.name: heat for heat in HEATS}
 ACCURACY = "accuracy"

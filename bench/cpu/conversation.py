@@ -119,6 +119,11 @@ class Contender:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def mib_read(self) -> float:
+        """From the disk since it was started: its files, and pages of them that the kernel had let go meanwhile."""
+        lines = Path(f"/proc/{self._process.pid}/io").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes")) / 2**20
+
     def end(self) -> None:
         self._signal(signal.SIGCONT)
         self._process.kill()

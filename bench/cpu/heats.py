@@ -103,12 +103,13 @@ class Running:
         self.answers[entry.name].append(min(answers, key=lambda answer: answer["others"]))
 
     def _ask_once(self, entry: Entry) -> Numbers:
-        """With how many cores were busy with something else meanwhile."""
+        """With how many cores were busy with something else meanwhile, and how much came from the disk."""
         contender = self.contenders[entry.name]
-        busy, own, started = _busy_seconds(), contender.cpu_seconds(), time.monotonic()
+        busy, own, read, started = _busy_seconds(), contender.cpu_seconds(), contender.mib_read(), time.monotonic()
         answer = contender.ask("measure")
         others = (_busy_seconds() - busy) - (contender.cpu_seconds() - own)
-        return answer | {"others": max(0.0, others / (time.monotonic() - started))}
+        others /= time.monotonic() - started
+        return answer | {"others": max(0.0, others), "mib_read": contender.mib_read() - read}
 
     def _summarize(self, entry: Entry) -> None:
         answers, facts, contender = self.answers[entry.name], self.facts[entry.name], self.contenders[entry.name]
@@ -117,6 +118,7 @@ class Running:
             "status": MEASURED,
             "runs": [answer["seconds"] for answer in answers],
             "others": [answer["others"] for answer in answers],
+            "mib_read": [answer["mib_read"] for answer in answers],
             "parts": {name: [answer["parts"][name] for answer in answers] for name in parts},
             **contender.ask("memory"),
             **contender.ask("profile"),

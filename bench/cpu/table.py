@@ -6,7 +6,7 @@ from typing import Any
 from bench.cpu.contenders import BASE, CEILINGS, OURS_INT8
 from bench.cpu.goals import GOALS, INT8_PRODUCTS, Goal, product_ceiling
 from bench.cpu.record import Record
-from bench.cpu.result import QUIET, is_measured, others, part, seconds
+from bench.cpu.result import MUCH_READ, QUIET, is_measured, mib_read, others, part, seconds
 
 Numbers = dict[str, Any]
 Row = tuple[str, ...]
@@ -86,6 +86,8 @@ def _after(heat: Numbers) -> Iterator[str]:
             yield f"  {name}: {result['status']}: {result['reason']}{how}"
         elif others(result) > QUIET:
             yield f"  {name}: others used up to {others(result):.2f} cores meanwhile; measure again on a quiet machine"
+        elif mib_read(result) > MUCH_READ:
+            yield f"  {name}: up to {mib_read(result):.0f} MiB in a round came from the disk, which is in its time"
     yield ""
 
 

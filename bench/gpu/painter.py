@@ -1,118 +1,97 @@
-"""One picture by our networks: token ids in, pixels in the host's memory out; tokenizers cost nothing.
+"""One picture by the engine, stage by stage: a prompt in, pixels in the host's memory out, no file written.
 
-B batch, S steps, T text tokens, L image tokens, H W pixels.
+B batch, T text tokens, L image tokens, H W pixels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bench.gpu.networks import Networks, Shapes
+from bench.gpu.model import STEPS
+from bench.gpu.networks import Shapes
 from bench.gpu.timing import Laps
-from bildwerk.engine.compile import Bucket
-from bildwerk.flux.attention import rotary_embedding
-from bildwerk.flux.params import ScheduleParams
-from bildwerk.flux.sampling import PATCH, denoise, noise, pack, position_ids, timesteps, unpack
+from bildwerk.engine.batch import Batch
+from bildwerk.engine.buckets import Bucket
+from bildwerk.engine.denoising import Canvas, blank_canvas, denoise, euler_steps
+from bildwerk.engine.engine import FluxEngine
+from bildwerk.engine.prompt_encoder import EncodedPrompts
+from bildwerk.engine.request import GenerateRequest, never_cancelled
+from bildwerk.weights.load import Components
 
-STEPS = 4
+FIRST_STEP = "first step"
+"""With the starting noise, and the modulation of all steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to paint: token ids of both encoders (B T each, on the device), the size, and the first seed."""
+    """What to paint: one request a picture, and the token ids that both encoders read (B T each, on the device)."""
 
+    requests: tuple[GenerateRequest, ...]
     t5_ids: Tensor
     clip_ids: Tensor
-    height: int
-    width: int
-    seed: int = 0
 
     @classmethod
     def of(cls, shapes: Shapes, bucket: Bucket, device: torch.device, seed: int = 0) -> "Order":
         generator = torch.Generator().manual_seed(seed)
-        t5 = torch.randint(1, shapes.t5.vocab_size, (bucket.batch, shapes.text_tokens), generator=generator)
-        clip = torch.randint(1, shapes.clip.vocab_size, (bucket.batch, shapes.clip_tokens), generator=generator)
-        return cls(t5.to(device), clip.to(device), bucket.height, bucket.width, seed)
+        known = min(shapes.t5.vocab_size, shapes.clip.vocab_size)
+        ids = torch.randint(1, known, (bucket.batch, shapes.text_tokens), generator=generator)
+        requests = tuple(
+            GenerateRequest(" ".join(map(str, row)), bucket.width, bucket.height, STEPS, seed + index, id=str(index))
+            for index, row in enumerate(ids.tolist())
+        )
+        clip_ids = torch.nn.functional.pad(ids, (0, max(0, shapes.clip_tokens - shapes.text_tokens)))
+        return cls(requests, ids.to(device), clip_ids[:, : shapes.clip_tokens].contiguous().to(device))
+
+    @property
+    def height(self) -> int:
+        return self.requests[0].height
+
+    @property
+    def width(self) -> int:
+        return self.requests[0].width
+
+    @property
+    def seed(self) -> int:
+        return self.requests[0].seed
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Painter:
-    """A way to run the networks; `steps` of `denoise` are where an engine would report and cancel."""
+    """`FluxEngine.generate` without progress, cancelling and files: its stages, one after the other."""
 
-    networks: Networks
-    shapes: Shapes
-    device: torch.device
-    dtype: torch.dtype
-    _rotaries: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    engine: FluxEngine
 
     @torch.inference_mode()
     def paint(self, order: Order, lap: Callable[[str], object] = lambda _name: None) -> Tensor:
         """Pixels: B 3 H W, uint8, on the host."""
-        txt, pooled = self.networks.t5(order.t5_ids), self.networks.clip(order.clip_ids)
+        engine = self.engine
+        engine.prompt_encoder.forget()
+        batch = Batch.of(engine.spec, order.requests)
+        prompts = engine.prompt_encoder.encode(batch.prompts)
         lap("encode")
-        latents = self._denoise(order, txt, pooled, lap)
-        pixels = self.networks.autoencoder.decode(latents.to(self.dtype))
+        blank = canvas = blank_canvas(engine.components, batch, prompts)
+        for canvas in denoise(engine.components, blank, never_cancelled):
+            lap(FIRST_STEP if canvas.step == 1 else "denoise")
+        pictures = [engine.decode(row) for row in canvas.rows(never_cancelled)]
         lap("decode")
-        levels = pixels.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
-        lap("copy")
-        return levels
-
-    def _denoise(self, order: Order, txt: Tensor, pooled: Tensor, lap: Callable[[str], object]) -> Tensor:
-        times = timesteps(STEPS, self._tokens(order), ScheduleParams())
-        model = self.networks.transformer
-        x_t, modulations = self._noise(order), model.modulation(self._times_of_batch(times, len(txt)), pooled)
-        rotary = self._rotary(order)
-        lap("prepare")
-        for step in denoise(model, x_t, txt=txt, rotary=rotary, modulations=modulations, times=times):
-            lap("denoise")
-            x_t = step.x_t
-        return unpack(x_t, *self._latent_sides(order))
-
-    @torch.inference_mode()
-    def velocity_for(self, order: Order, txt: Tensor, pooled: Tensor, t: float = 0.75) -> Tensor:
-        """Of one step from the starting noise at this time: B L 4C, float32. txt: B T D, pooled: B V."""
-        model = self.networks.transformer
-        [modulation] = model.modulation(self._times_of_batch([t, 0.0], len(txt)), pooled.to(self.dtype))
-        velocity: Tensor = model(self._noise(order).to(self.dtype), txt.to(self.dtype), self._rotary(order), modulation)
-        return velocity.float()
-
-    def _latent_sides(self, order: Order) -> tuple[int, int]:
-        scale = self.shapes.autoencoder.downscale
-        return order.height // scale, order.width // scale
-
-    def _tokens(self, order: Order) -> int:
-        height, width = self._latent_sides(order)
-        return (height // PATCH) * (width // PATCH)
-
-    def _noise(self, order: Order) -> Tensor:
-        """Made by the host while the device reads the prompt: B L 4C, float32."""
-        channels, batch = self.shapes.autoencoder.z_channels, len(order.t5_ids)
-        rows = [noise(order.seed + row, channels, *self._latent_sides(order)) for row in range(batch)]
-        return self._sent(pack(torch.cat(rows)))
-
-    def _rotary(self, order: Order) -> Tensor:
-        """The same for every picture of a size, so it is computed once: (T + L) D/2 2."""
-        key = self._latent_sides(order)
-        if key not in self._rotaries:
-            ids = position_ids(self.shapes.text_tokens, *key).to(self.device)
-            self._rotaries[key] = rotary_embedding(ids, self.shapes.transformer)
-        return self._rotaries[key]
-
-    def _times_of_batch(self, times: list[float], batch: int) -> Tensor:
-        """The times that steps start at: S B."""
-        return self._sent(torch.tensor(times[:-1])).unsqueeze(1).expand(-1, batch)
-
-    def _sent(self, x: Tensor) -> Tensor:
-        """On the device, without waiting for what it does at the moment."""
-        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x
+        return torch.stack([torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in pictures])
 
     def laps(self, order: Order, rounds: int) -> dict[str, float]:
         """Seconds of each part of a picture, of the round with the median sum."""
         measured = []
         for _ in range(rounds):
-            laps = Laps(self.device)
+            laps = Laps(self.engine.device)
             self.paint(order, laps)
             measured.append(laps.seconds())
         return sorted(measured, key=lambda seconds: sum(seconds.values()))[rounds // 2]
+
+
+@torch.inference_mode()
+def velocity(components: Components, order: Order, engine: FluxEngine, prompts: EncodedPrompts) -> Tensor:
+    """Of one step from the starting noise at time 0.75: B L 4C, float32. The components need not be the engine's."""
+    canvas: Canvas = blank_canvas(components, Batch.of(engine.spec, order.requests), prompts)
+    [step] = euler_steps(components, canvas, [0.75, 0.0])
+    return step.velocity

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.gpu.model import STEPS
 from bench.gpu.networks import Networks, Shapes
-from bench.gpu.painter import STEPS, Order
+from bench.gpu.painter import Order
 from bench.gpu.record import NotHereError, Numbers
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.params import AutoencoderParams, TransformerParams

@@ -1,25 +1,34 @@
 """What all stages share: the device, the networks (made once, when first needed) and the ways to run them."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from bench.gpu.networks import REAL, TINY, Networks, Shapes, networks, twin
+from bench.gpu.model import reader, spec_of
+from bench.gpu.networks import REAL, TINY, Networks, Shapes, networks
 from bench.gpu.painter import Order, Painter
 from bench.gpu.record import Record
+from bildwerk.engine.arithmetic import Arithmetic
 from bildwerk.engine.attention_backend import Choice, fastest
-from bildwerk.engine.compile import Bucket, Compiler, allow_recompiling
-from bildwerk.engine.fast_path import accelerate, best_speed, decoder_shape, joint_shape
+from bildwerk.engine.buckets import Bucket
+from bildwerk.engine.engine import FluxEngine
+from bildwerk.engine.fast_path import decoder_shape, joint_shape
+from bildwerk.engine.gpu.accelerator import Accelerator, accelerator_of, imitation
+from bildwerk.engine.gpu.compile import Compiler, allow_recompiling
+from bildwerk.engine.gpu.plan import Placement
+from bildwerk.engine.placed_source import EFFORTS, PlacedSource
 from bildwerk.engine.precision import Precision
+from bildwerk.engine.warm_up import warm_up
 
 T = TypeVar("T")
 
 SHAPES_IN_ALL = 32
 """At most, of all stages and precisions."""
+IMITATED_BYTES = 80 * 10**9
 
 
 @dataclass(slots=True)
@@ -33,6 +42,7 @@ class Workbench:
     rounds: int
     mode: str | None = None
     _kept: dict[str, object] = field(default_factory=dict)
+    _warm: set[tuple[int, Bucket]] = field(default_factory=set)
 
     @classmethod
     def of(cls, device: str, tiny: bool, record: Record, rounds: int, mode: str | None = None) -> "Workbench":
@@ -61,6 +71,7 @@ class Workbench:
     def release(self) -> None:
         """Forget all networks and compiled code, and hand their memory back."""
         self._kept.clear()
+        self._warm.clear()
         torch.compiler.reset()
         gc.collect()
         if self.device.type == "cuda":
@@ -72,20 +83,44 @@ class Workbench:
         return self.kept("networks", lambda: networks(self.shapes, self.device, self.dtype))
 
     @property
+    def accelerator(self) -> Accelerator:
+        """Where there is no GPU, its imitation."""
+        found = accelerator_of(self.device) or imitation(IMITATED_BYTES)
+        return replace(found, compiler=self.compiler)
+
+    @property
     def eager(self) -> Painter:
-        return self.kept("eager", lambda: self.painter(self.original))
+        """As written. It makes any picture, without a warm-up."""
+        return self.kept("eager", lambda: Painter(self.engine(eager=True)))
 
-    def fast(self, precision: Precision = Precision.BF16) -> Painter:
-        return self.kept(f"fast {precision}", lambda: self._accelerated(precision))
+    def fast(self, precision: Precision = Precision.BF16, bucket: Bucket | None = None) -> Painter:
+        """Warm for the bucket; for the usual picture where none is given."""
+        name = "fast" if precision is Precision.BF16 else f"fast {precision}"
+        painter = self.kept(name, lambda: Painter(self.engine(precision, [self.bucket()])))
+        wanted = bucket or self.bucket()
+        if (id(painter), wanted) not in self._warm:
+            warm_up(painter.engine, buckets=[wanted])
+            self._warm.add((id(painter), wanted))
+        if painter.engine.warmth.speed != EFFORTS[0].name:
+            raise RuntimeError(f"the engine is only {painter.engine.warmth.speed}: see its warnings")
+        return painter
 
-    def painter(self, painted_by: Networks) -> Painter:
-        return Painter(painted_by, self.shapes, self.device, self.dtype)
-
-    def _accelerated(self, precision: Precision) -> Painter:
-        copy = twin(self.original)
-        best = best_speed(copy, precision, self.bucket(), self.shapes.text_tokens)
-        accelerate(copy, replace(best, compiler=self.compiler, graphs=True))
-        return self.painter(copy)
+    def engine(
+        self,
+        precision: Precision = Precision.BF16,
+        buckets: Sequence[Bucket] = (),
+        *,
+        networks: Networks | None = None,
+        accelerator: Accelerator | None = None,
+        placement: Placement | None = Placement.RESIDENT,
+        eager: bool = False,
+    ) -> FluxEngine:
+        """The product's own, on the suite's weights, not yet warm."""
+        spec, read = spec_of(self.shapes), reader(networks or self.original, self.shapes)
+        arithmetic = Arithmetic(self.dtype, precision, is_asked=placement is not None)
+        gpu = accelerator or self.accelerator
+        source = PlacedSource(spec, arithmetic, gpu, placement, buckets, eager=eager, read=read)
+        return FluxEngine(spec, source, self.device, self.dtype)
 
     def joint_attention(self) -> Choice:
         """What the transformer attends with, for the usual picture."""

@@ -53,13 +53,9 @@ async def submit(request: Request, kind: str) -> Response:
 
 
 async def accept(context: Context, submission: Submission) -> str:
-    """Write it down and wake a worker; the id of the prediction that it becomes."""
+    """Hand it to the workers; the id of the prediction that it becomes."""
     require_free_disk(context)
-    limits = queue_limits(context)
-    writing = context.database.write(lambda connection: lifecycle.submit(connection, context.now(), submission, limits))
-    context.workers.wake()  # already now: an idle worker's claim then stands next in the writer's queue and joins it
-    submitted = await writing
-    await asyncio.sleep(0)  # the claim has come with the same COMMIT: its worker goes first
+    submitted = await context.workers.submit(submission, queue_limits(context))
     return submitted.prediction_id
 
 

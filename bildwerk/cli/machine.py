@@ -1,7 +1,6 @@
 """What this machine is made of, as far as making pictures goes. Read from /proc and the package metadata: no torch."""
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from bildwerk.engine.cpu.cores import usable_cores
 
 CPU_FEATURES = {
     "AVX2": ("avx2",),
@@ -51,12 +52,6 @@ def read_machine(proc: Path = Path("/proc")) -> Machine:
         memory_gib=_gib(memory.get("MemTotal")),
         available_gib=_gib(memory.get("MemAvailable")),
     )
-
-
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _colon_lines(path: Path) -> dict[str, str]:

@@ -19,6 +19,17 @@ def about_model(state: ModelState, outlooks: Sequence[dict[str, Any]]) -> Iterat
     yield f"model      {state.model.id}: {'ready' if state.is_ready else state.problems[0]}"
     for outlook in outlooks:
         yield f"           on {outlook['device']}: {memory(outlook)}; {speed(state, outlook)}"
+        if outlook.get("plans"):
+            yield f"           placements on {outlook['device']}: {placements(outlook['plans'])}"
+
+
+def placements(plans: Sequence[dict[str, Any]]) -> str:
+    """plans: `engine.outlook.PlanOutlook`, best first. Loading takes the first that fits; `--placement` another."""
+    chosen = next((plan for plan in plans if plan["fits"]), None)
+    needs = ", ".join(f"{plan['placement']} in {plan['precision']} {plan['gib']} GiB" for plan in plans)
+    if chosen is None:
+        return f"none fits of {needs}"
+    return f"{chosen['placement']} in {chosen['precision']} is the best that fits; {needs}"
 
 
 def memory(outlook: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ B batch, S steps, L image tokens, C latent channels, h w latent positions, T tex
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,7 +16,10 @@ from bildwerk.engine.prompt_encoder import EncodedPrompts
 from bildwerk.engine.request import IsCancelled
 from bildwerk.flux import sampling
 from bildwerk.flux.attention import rotary_embedding
+from bildwerk.flux.params import TransformerParams
 from bildwerk.weights.load import Components
+
+REMEMBERED_SIZES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +77,23 @@ def denoise(components: Components, canvas: Canvas, is_cancelled: IsCancelled) -
             return
 
 
+@lru_cache(maxsize=REMEMBERED_SIZES)
+def rotary_for(params: TransformerParams, text_tokens: int, height: int, width: int, device: torch.device) -> Tensor:
+    """The same for every picture of a size, so it is computed once: (T + L) D/2 2. It is not to be written to."""
+    with torch.inference_mode(mode=False):
+        return rotary_embedding(sampling.position_ids(text_tokens, height, width), params).to(device)
+
+
 def euler_steps(components: Components, canvas: Canvas, times: list[float]) -> Iterator[sampling.Step]:
     """The steps between these times, with the modulation of all of them computed at once."""
     model, txt = components.transformer, canvas.prompts.txt
     starts = torch.tensor(times[:-1], device=txt.device).unsqueeze(1).expand(-1, len(txt))  # S B
     guidance = None if canvas.batch.guidance is None else starts.new_full((len(txt),), canvas.batch.guidance)
-    ids = sampling.position_ids(txt.shape[1], canvas.height, canvas.width)
     return sampling.denoise(
         model,
         canvas.x_t,
         txt=txt,
-        rotary=rotary_embedding(ids, model.params).to(txt.device),
+        rotary=rotary_for(model.params, txt.shape[1], canvas.height, canvas.width, txt.device),
         modulations=model.modulation(starts, canvas.prompts.pooled, guidance),
         times=times,
     )

@@ -4,7 +4,7 @@ H W pixels.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
@@ -12,12 +12,19 @@ import torch
 from PIL import Image
 
 from bildwerk.engine import out_of_memory
-from bildwerk.engine.arithmetic import find_arithmetic, make_fast
+from bildwerk.engine.arithmetic import find_arithmetic
 from bildwerk.engine.batch import Batch
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.consistency import check_consistency
 from bildwerk.engine.denoising import Canvas, blank_canvas, denoise
 from bildwerk.engine.devices import find_device, wait_for
+from bildwerk.engine.fallback import falling_back
+from bildwerk.engine.gpu.accelerator import Accelerator, accelerator_of
+from bildwerk.engine.gpu.plan import Placement, find_placement
 from bildwerk.engine.loras import LoraCache, adapted
+from bildwerk.engine.model_source import ModelSource, PlainSource
+from bildwerk.engine.placed_source import PlacedSource
+from bildwerk.engine.precision import Precision
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
     EngineError,
@@ -26,12 +33,14 @@ from bildwerk.engine.request import (
     GeneratedImage,
     GenerateRequest,
     IsCancelled,
+    LostModelError,
     Progress,
+    Warmth,
     never_cancelled,
 )
 from bildwerk.engine.stopwatch import Stopwatch
+from bildwerk.engine.warm_up import OnWarm, warm_up
 from bildwerk.weights.errors import WeightsError
-from bildwerk.weights.load import Components, load_components
 
 ENCODING_THREADS = 2
 
@@ -39,15 +48,14 @@ ENCODING_THREADS = 2
 class FluxEngine:
     """Serves one batch at a time; `load` makes one. Pictures are turned into files on threads of its own."""
 
-    def __init__(self, spec: EngineSpec, components: Components, device: torch.device, dtype: torch.dtype) -> None:
-        check_consistency(spec, components)
+    def __init__(self, spec: EngineSpec, source: ModelSource, device: torch.device, dtype: torch.dtype) -> None:
+        """See `load`."""
         self.spec = spec
-        self.components = components
         self.device = device
         self.dtype = dtype
-        self.prompt_encoder = PromptEncoder(components, spec.max_text_tokens, device)
-        self.loras = LoraCache(spec, components.transformer, dtype, device)
+        self.source = source
         self.encoding_threads = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="image-encoding")
+        self._take_components()
 
     @classmethod
     def load(
@@ -57,24 +65,78 @@ class FluxEngine:
         dtype: str | None = None,
         precision: str | None = None,
         *,
+        placement: str | None = None,
+        buckets: Sequence[Bucket] = (),
+        on_warm: OnWarm = lambda *_: None,
         eager: bool = False,
+        accelerator: Accelerator | None = None,
     ) -> Self:
         """Read the model's folder. Without a device: the GPU where there is one; without a dtype: the spec's.
 
-        Models in bfloat16 are made fast, in the `precision` bf16 if none is given; `eager` leaves them as written.
-        Raises `EngineError` for a folder that is incomplete or damaged, for a device or a precision that is not there,
-        and for a device without enough memory (`OutOfMemoryError`).
+        Models in bfloat16 are made fast, in the `precision` bf16 if none is given (int8 on a CPU that multiplies it,
+        where the transformer's file is int8); `eager` leaves them as written.
+        On a GPU the parts lie where its free memory allows, or where `placement` says; and for the `buckets`, all is
+        compiled and recorded now, of which `on_warm` is told. Whatever comes in another shape is computed without.
+        `accelerator`: instead of the device's own.
+
+        Raises `EngineError` for a folder that is incomplete or damaged, for a device, a precision or a placement that
+        is not there, and for a device without enough memory (`OutOfMemoryError`).
         """
         chosen_device, chosen = find_device(device), find_arithmetic(spec, dtype, precision)
+        wanted, gpu = find_placement(placement or spec.placement), accelerator or accelerator_of(chosen_device)
+        if gpu is None and wanted not in (None, Placement.RESIDENT):
+            raise EngineError(f"placement {wanted} is for GPUs: on {chosen_device} everything is resident")
+        source: ModelSource = (
+            PlainSource(spec, chosen, chosen_device, eager=eager)
+            if gpu is None
+            else PlacedSource(spec, chosen, gpu, wanted, buckets, eager=eager)
+        )
         try:
             with out_of_memory.explained(f"the weights of {spec.id} in {_name(chosen.dtype)}", chosen_device):
-                components = load_components(spec.folder, chosen.dtype, chosen_device)
-                if chosen.precision is not None and not eager:
-                    make_fast(components, spec, chosen.precision, chosen_device)
+                engine = cls(spec, source, chosen_device, chosen.dtype)
+                warm_up(engine, on_warm)
         except (WeightsError, OSError) as error:
             raise EngineError(f"{spec.id} cannot be loaded: {error}") from error
-        return cls(spec, components, chosen_device, chosen.dtype)
+        return engine
 
+    def _take_components(self) -> None:
+        """Raises `EngineError` where they do not belong together, and what `ModelSource.components` does."""
+        self.components = self.source.components()
+        check_consistency(self.spec, self.components)
+        self.prompt_encoder = PromptEncoder(self.components, self.spec.max_text_tokens, self.device)
+        self.loras = LoraCache(self.spec, self.components.transformer, self.dtype, self.device)
+
+    @property
+    def precision(self) -> Precision | None:
+        """What the components were made fast in; None where they are as written."""
+        return self.source.precision
+
+    @property
+    def warmth(self) -> Warmth:
+        """What was prepared, and what happened since although it had been."""
+        return self.source.warmth
+
+    @property
+    def can_fall_back(self) -> bool:
+        return self.source.can_fall_back
+
+    def fall_back(self, reason: str) -> None:
+        """Load the model anew, so that it takes less memory. Raises `LostModelError`, as `slow_down`."""
+        self._exchange_components(lambda: self.source.fall_back(reason))
+
+    def slow_down(self, reason: str) -> None:
+        """Load the model anew, without what may be at fault."""
+        self._exchange_components(lambda: self.source.slow_down(reason))
+
+    def _exchange_components(self, change: Callable[[], None]) -> None:
+        del self.components, self.prompt_encoder, self.loras  # there is no room for both
+        change()
+        try:
+            self._take_components()
+        except Exception as error:
+            raise LostModelError(f"{self.spec.id} could not be loaded again: {error}") from error
+
+    @falling_back
     @torch.inference_mode()
     def generate(
         self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled

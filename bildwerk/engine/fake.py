@@ -17,6 +17,7 @@ from bildwerk.engine.request import (
     GenerateRequest,
     IsCancelled,
     Progress,
+    Warmth,
     never_cancelled,
 )
 from bildwerk.engine.stopwatch import Stopwatch
@@ -33,6 +34,10 @@ class FakeEngine:
         self.spec = spec
         self.step_seconds = step_seconds
         self.sleep = sleep
+
+    @property
+    def warmth(self) -> Warmth:
+        return Warmth()
 
     def generate(
         self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled

@@ -12,17 +12,12 @@ from torch import nn
 
 from bildwerk.engine import attention_backend, decoder_attention, precision, single_buffer
 from bildwerk.engine.attention_backend import matmul_attention
-from bildwerk.engine.compile import Bucket, Compiler, compile_blocks, compile_decoder
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.cpu import path as cpu_path
 from bildwerk.engine.cpu.features import CpuFeatures, cpu_features
-from bildwerk.engine.graphs import (
-    CudaGraphs,
-    GraphBackend,
-    RepeatedRuns,
-    graph_decoder,
-    graph_encoder,
-    graph_transformer,
-)
+from bildwerk.engine.gpu.compile import Compiler, compile_blocks, compile_decoder
+from bildwerk.engine.gpu.graphs import graph_decoder, graph_encoder, graph_transformer
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.networks import Networks
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.attention import Attend, attention
@@ -34,38 +29,37 @@ REPLACED = ("forward", "modulation", "decode")
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What to apply. Without a compiler the single-stream blocks use one buffer instead; graphs go with either.
+    """What to apply. Without a compiler the single-stream blocks use one buffer instead; a recorder goes with either.
 
     With the features of a CPU, all is done as they allow, and compiler and graphs are not used.
     """
 
     precision: Precision = Precision.BF16
     compiler: Compiler | None = None
-    graphs: bool = False
+    recorder: Recorder | None = None
     attend: Attend = attention
     attend_in_decoder: Attend = attention
     cpu: CpuFeatures | None = None
 
 
-def best_speed(
-    networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int, *, compiles: bool = True
-) -> Speed:
-    """What is fastest on the device that the networks lie on, for requests like this one.
-
-    Without `compiles`, nothing that takes minutes at the first call of each shape.
-    """
+def best_speed(networks: Networks, chosen: Precision, bucket: Bucket, text_tokens: int) -> Speed:
+    """What is fastest on the device that the networks lie on, for requests like this one, without what takes minutes
+    at the first call of each shape: compiler and recorder."""
     bias = networks.transformer.img_in.bias  # packed weights have a type of their own
     if bias.device.type == "cpu" and bias.dtype == torch.bfloat16:
         return Speed(chosen, attend=matmul_attention, attend_in_decoder=matmul_attention, cpu=cpu_features())
-    on_gpu = bias.is_cuda
+    return timed_speed(networks, bucket, text_tokens, chosen)
+
+
+def timed_speed(networks: Networks, bucket: Bucket, text_tokens: int, chosen: Precision = Precision.BF16) -> Speed:
+    """The attention that is fastest by the clock, at the shapes of this bucket, for networks where they are."""
+    bias = networks.transformer.img_in.bias
 
     def fastest(shape: tuple[int, int, int, int]) -> Attend:
         return attention_backend.fastest(shape, bias.dtype, bias.device).candidate.attend
 
     return Speed(
         chosen,
-        Compiler() if on_gpu and compiles else None,
-        graphs=on_gpu and compiles,
         attend=fastest(joint_shape(networks.transformer.params, networks.autoencoder.params, bucket, text_tokens)),
         attend_in_decoder=fastest(decoder_shape(networks.autoencoder.params, bucket)),
     )
@@ -100,15 +94,11 @@ def accelerate(networks: Networks, speed: Speed) -> None:
     else:
         compile_blocks(networks.transformer, speed.compiler)
         compile_decoder(networks.autoencoder, speed.compiler)
-    if speed.graphs:
-        _graph_all(networks, CudaGraphs() if networks.transformer.img_in.bias.is_cuda else RepeatedRuns())
-
-
-def _graph_all(networks: Networks, backend: GraphBackend) -> None:
-    graph_transformer(networks.transformer, backend)
-    graph_encoder(networks.t5, backend)
-    graph_encoder(networks.clip, backend)
-    graph_decoder(networks.autoencoder, backend)
+    if speed.recorder is not None:
+        graph_transformer(networks.transformer, speed.recorder)
+        graph_encoder(networks.t5, speed.recorder)
+        graph_encoder(networks.clip, speed.recorder)
+        graph_decoder(networks.autoencoder, speed.recorder)
 
 
 def as_written(networks: Networks) -> None:

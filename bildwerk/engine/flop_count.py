@@ -6,7 +6,7 @@ C hidden size, M MLP size, N image tokens, L text tokens.
 
 from itertools import pairwise
 
-from bildwerk.engine.placement import ModelShapes
+from bildwerk.engine.networks import ModelShapes
 from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, TransformerParams
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bildwerk.engine.placement import ModelShapes
+from bildwerk.engine.networks import ModelShapes
 from bildwerk.weights.configs import read_autoencoder, read_clip, read_t5, read_transformer
 from bildwerk.weights.gguf_header import BLOCKS
 from bildwerk.weights.measured_params import measure_autoencoder, measure_clip, measure_t5, measure_transformer

@@ -14,15 +14,19 @@ from typing import Any
 
 import torch
 
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.devices import devices, find_dtype, wait_for
 from bildwerk.engine.flop_count import picture_flops
+from bildwerk.engine.gpu.accelerator import accelerator_of
+from bildwerk.engine.gpu.footprint import BYTES, GIB, LIBRARIES, footprint
+from bildwerk.engine.gpu.plan import Placement, Plan, plans
 from bildwerk.engine.model_shapes import StoredModel, read_stored_model
-from bildwerk.engine.placement import BYTES, GIB, LIBRARIES, ModelShapes, Plan, footprint
+from bildwerk.engine.networks import ModelShapes
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.params import AutoencoderParams, ClipParams, T5Params, TransformerParams
 from bildwerk.weights.errors import WeightsError
 
-RESIDENT = Plan("everything resident", Precision.BF16)
+RESIDENT = Plan(Placement.RESIDENT, Precision.BF16)
 AS_IT_IS = "as it is here"
 SIZES_IN_FILES = {"8 bits": 8.5 / 16, "4 bits": 4.5 / 16}
 """Of bfloat16's, for the linear layers of transformer and T5: Q8_0 and Q4_0 with their scales; fp8 is a little less."""
@@ -47,8 +51,21 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanOutlook:
+    """A way to lay a model out on a GPU, and the bytes that it is planned to take there."""
+
+    placement: str
+    precision: str
+    gib: float
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
-    """needs_gib: by precision, the widest first; `seconds` of one picture, estimated from `gflops` measured."""
+    """needs_gib: by precision, the widest first; `seconds` of one picture, estimated from `gflops` measured.
+
+    `plans`: on a GPU, best first, of a model in bfloat16; the first that fits is what loading would take.
+    """
 
     device: str
     free_gib: float | None
@@ -57,12 +74,22 @@ class Outlook:
     tflop: float
     gflops: float
     seconds: float
+    plans: tuple[PlanOutlook, ...] = ()
+
+
+def plan_outlooks(shapes: ModelShapes, size: Bucket, free_bytes: int, eight_bits: Precision) -> tuple[PlanOutlook, ...]:
+    """For weights in bfloat16; those that are packed in their files take less."""
+    needs = [footprint(plan, shapes, size) for plan in plans((Precision.BF16, eight_bits))]
+    return tuple(
+        PlanOutlook(need.plan.placement, need.plan.precision, round(need.total / GIB, 1), need.total <= free_bytes)
+        for need in needs
+    )
 
 
 def memory_needs(model: StoredModel | ModelShapes, dtype: str, height: int, width: int) -> dict[str, int]:
     """Bytes, the most first: of the files that are here, or else of those that are published; and of smaller ones."""
     shapes = model.shapes if isinstance(model, StoredModel) else model
-    need = footprint(RESIDENT, shapes, height=height, width=width)
+    need = footprint(RESIDENT, shapes, Bucket(1, height, width))
     beside = LIBRARIES + (need.total - need.weights - LIBRARIES) * find_dtype(dtype).itemsize // BYTES
     linear = need.blocks + need.modulation + need.text
     smaller = {name: need.rest + int(linear * share) + beside for name, share in SIZES_IN_FILES.items()}
@@ -89,9 +116,15 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = MEASU
 
 
 def outlook(
-    asked: Asked, model: StoredModel | ModelShapes, device: str, free_bytes: int | None, rate: float
+    asked: Asked,
+    model: StoredModel | ModelShapes,
+    device: str,
+    free_bytes: int | None,
+    rate: float,
+    *,
+    eight_bits: Precision | None = None,
 ) -> Outlook:
-    """rate: of matrix products in the model's dtype, operations a second."""
+    """rate: of matrix products in the model's dtype, operations a second. eight_bits: what a GPU resorts to."""
     shapes = model.shapes if isinstance(model, StoredModel) else model
     needs = memory_needs(model, asked.dtype, asked.height, asked.width)
     flops = picture_flops(shapes, asked.height, asked.width, asked.steps, asked.text_tokens)
@@ -103,6 +136,9 @@ def outlook(
         tflop=round(flops / 1e12, 3),
         gflops=round(rate / 1e9, 1),
         seconds=flops / (rate * USUAL_SHARE),
+        plans=()
+        if eight_bits is None or free_bytes is None or asked.dtype != "bfloat16"
+        else plan_outlooks(shapes, Bucket(1, asked.height, asked.width), free_bytes, eight_bits),
     )
 
 
@@ -119,10 +155,14 @@ def outlooks(models: Mapping[str, Asked], host_free_bytes: int | None) -> dict[s
     for listed in devices():
         device = torch.device(str(listed["name"]))
         free = host_free_bytes if device.type == "cpu" else _free_bytes(device)
+        gpu = accelerator_of(device)
+        eight_bits = None if gpu is None else gpu.eight_bits
         rates = {dtype: matrix_rate(device, find_dtype(dtype)) for dtype in {models[name].dtype for name in known}}
         for name, model in known.items():
             asked = models[name]
-            found[name].append(asdict(outlook(asked, model, str(device), free, rates[asked.dtype])))
+            found[name].append(
+                asdict(outlook(asked, model, str(device), free, rates[asked.dtype], eight_bits=eight_bits))
+            )
     return found
 
 

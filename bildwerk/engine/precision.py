@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from bildwerk.engine.request import EngineError
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
+from bildwerk.weights.row_levels import nearest_levels, row_levels
 
 L = TypeVar("L", bound=nn.Module)
 
 FLOAT8 = torch.float8_e4m3fn
 FLOAT8_MAX = torch.finfo(FLOAT8).max
-INT8_MAX = 127.0
 SMALLEST_SCALE = 1e-12
 INT8_LEAST_ROWS = 17
 """Fewer rows than this CUDA's integer product refuses; such a call is padded."""
@@ -39,21 +39,16 @@ def find_precision(name: str) -> Precision:
     return Precision(name)
 
 
-def row_scales(x: Tensor, largest: float) -> Tensor:
-    """x: R K -> R 1, float32: what makes the largest value of each row `largest`."""
-    return (x.abs().amax(dim=-1, keepdim=True).float() / largest).clamp(min=SMALLEST_SCALE)
-
-
 def to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """x: R K -> float8 values: R K, and the scales that they are to be multiplied with: R 1."""
-    scales = row_scales(x, FLOAT8_MAX)
+    scales = (x.abs().amax(dim=-1, keepdim=True).float() / FLOAT8_MAX).clamp(min=SMALLEST_SCALE)
     return (x.float() / scales).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scales
 
 
 def to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
     """x: R K -> int8 values: R K, and the scales that they are to be multiplied with: R 1."""
-    scales = row_scales(x, INT8_MAX)
-    return (x.float() / scales).round().clamp(-INT8_MAX, INT8_MAX).to(torch.int8), scales
+    levels, scales = nearest_levels(x)
+    return levels, scales[:, None]
 
 
 class QuantizedLinear(nn.Module):
@@ -109,7 +104,8 @@ class Float8Linear(QuantizedLinear):
 class Int8Linear(QuantizedLinear):
     @classmethod
     def of(cls, linear: nn.Linear) -> "Int8Linear":
-        return cls(*to_int8(linear.weight), linear.bias)
+        levels, scales = row_levels(linear.weight)
+        return cls(levels, scales[:, None], linear.bias)
 
     def product(self, rows: Tensor) -> Tensor:
         values, scales = to_int8(rows)

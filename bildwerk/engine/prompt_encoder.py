@@ -63,6 +63,9 @@ class PromptEncoder:
         self._forget_all_but_the_latest(prompts)
         return rows
 
+    def forget(self) -> None:
+        self._known.clear()
+
     def _compute(self, prompts: Sequence[str]) -> EncodedPrompts:
         parts = self._components
         words = parts.t5_tokenizer.encode(prompts, self._max_text_tokens)

@@ -28,6 +28,10 @@ class OutOfMemoryError(EngineError, MemoryError):
     """The device has too little memory for a model, or for a batch; a smaller batch may still do."""
 
 
+class LostModelError(EngineError):
+    """The engine has given up its model to load another one, and could not: only a new process can help."""
+
+
 class LoraError(EngineError, ValueError):
     """A LoRA that a request names is not there, is not the one that was meant, or does not fit the model."""
 
@@ -55,6 +59,8 @@ class EngineSpec:
     """Torch's name of the type to compute in, where the caller does not choose one."""
     precision: str | None = None
     """What the layers that see every token multiply in: bf16, fp8 or int8, beside bfloat16. None: as dtype."""
+    placement: str | None = None
+    """Where its parts lie on a GPU: resident, text-streamed, modulation-streamed or all-streamed. None: as fits."""
     loras_folder: Path | None = None
     """Where the LoRAs lie that requests may name; None: there are none."""
 
@@ -137,11 +143,29 @@ def never_cancelled(_request_id: str) -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """What has been prepared, and what happened since although it had been.
+
+    `placement` and `speed` name what is in use. `compiled` and `plain_runs` count from the end of the warm-up on: code
+    that was compiled in the middle of a request, which should never be, and calls in shapes that were not prepared.
+    """
+
+    placement: str = "resident"
+    speed: str = "as written"
+    recorded: int = 0
+    compiled: int = 0
+    plain_runs: int = 0
+
+
 class Engine(Protocol):
     """A loaded model. `FluxEngine` computes; `FakeEngine` paints a plain picture without torch."""
 
     @property
     def spec(self) -> EngineSpec: ...
+
+    @property
+    def warmth(self) -> Warmth: ...
 
     def generate(
         self, requests: Sequence[GenerateRequest], is_cancelled: IsCancelled = never_cancelled

@@ -12,15 +12,17 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bildwerk.engine.buckets import usual_buckets
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.frames import Frame, batch_requests, event_frame, pack, read_frame
-from bildwerk.engine.request import Engine, EngineError, EngineSpec, GenerateRequest
+from bildwerk.engine.request import Engine, EngineError, EngineSpec, GenerateRequest, LostModelError
 
 EXIT_STICKY_ERROR = 70
-"""The accelerator is in a state that only a new process can leave."""
+"""The accelerator, or the model on it, is in a state that only a new process can leave."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -64,12 +66,12 @@ def main() -> None:
     outgoing = take_over_stdout()
     inbox = Inbox(sys.stdin.buffer)
     try:
-        engine = load_engine(inbox.load_frame().header)
+        engine = load_engine(inbox.load_frame().header, outgoing)
     except EngineError as error:
         send(outgoing, pack({"kind": "error", "code": "engine_error", "message": str(error)}))
         sys.exit(1)
     inbox.listen()
-    send(outgoing, pack({"kind": "ready"}))
+    send(outgoing, pack({"kind": "ready", "warmth": asdict(engine.warmth)}))
     for requests in inbox.batches():
         send(outgoing, run_batch(engine, requests, inbox, outgoing))
 
@@ -90,7 +92,8 @@ def take_over_stdout() -> BinaryIO:
     return pipe
 
 
-def load_engine(header: dict[str, Any]) -> Engine:
+def load_engine(header: dict[str, Any], outgoing: BinaryIO) -> Engine:
+    """Made warm for the usual sizes, where that is worth it; each of them is told."""
     fields = dict(header["spec"])
     paths = {name: Path(fields[name]) for name in ("folder", "loras_folder") if fields.get(name) is not None}
     spec = EngineSpec(**{**fields, **paths})
@@ -98,7 +101,10 @@ def load_engine(header: dict[str, Any]) -> Engine:
         return FakeEngine(spec, step_seconds=header["step_seconds"])
     from bildwerk.engine.engine import FluxEngine
 
-    return FluxEngine.load(spec)
+    def tell(bucket: str, done: int, total: int) -> None:
+        send(outgoing, pack({"kind": "warming", "bucket": bucket, "done": done, "total": total}))
+
+    return FluxEngine.load(spec, buckets=usual_buckets(spec), on_warm=tell)
 
 
 def run_batch(engine: Engine, requests: list[GenerateRequest], inbox: Inbox, outgoing: BinaryIO) -> bytes:
@@ -106,7 +112,7 @@ def run_batch(engine: Engine, requests: list[GenerateRequest], inbox: Inbox, out
     ending = try_batch(engine, requests, inbox, outgoing)
     if ending is not None and ending["code"] == "out_of_memory":
         release_memory()  # here, after the `except` block, whose traceback kept the tensors alive
-    return pack({"kind": "done"} if ending is None else {"kind": "error", **ending})
+    return pack({"kind": "done", "warmth": asdict(engine.warmth)} if ending is None else {"kind": "error", **ending})
 
 
 def try_batch(
@@ -135,7 +141,9 @@ def failure_code(error: Exception) -> str:
 
 
 def is_sticky(error: Exception) -> bool:
-    """Whether the accelerator's context is lost: everything that CUDA reports but a lack of memory."""
+    """Whether the model is lost, or the accelerator's context: everything that CUDA reports but a lack of memory."""
+    if isinstance(error, LostModelError):
+        return True
     out_of_memory = isinstance(error, torch_error("OutOfMemoryError"))
     return isinstance(error, torch_error("AcceleratorError")) and not out_of_memory
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,11 @@ class Child:
         self._process = process
 
     @staticmethod
-    async def start(launch: Launch) -> "Child":
-        """Raises `ChildDied` or `ChildHung` when it does not become ready."""
+    async def start(launch: Launch, on_warming: Callable[[dict[str, Any]], None] = lambda _: None) -> "Child":
+        """`on_warming` hears the headers of `warming` and `ready`, each of which may take as long as loading.
+
+        Raises `ChildDied` or `ChildHung` when it does not become ready.
+        """
         process = await asyncio.create_subprocess_exec(
             *COMMAND,
             stdin=asyncio.subprocess.PIPE,
@@ -64,9 +68,11 @@ class Child:
         child = Child(process)
         try:
             await child.send(pack({"kind": "load", **launch.load}))
-            first = await child.receive(launch.load_seconds)
-            if first.kind != "ready":
-                raise ChildDied(str(first.header.get("message", "it did not load")))
+            while (frame := await child.receive(launch.load_seconds)).kind == "warming":
+                on_warming(frame.header)
+            if frame.kind != "ready":
+                raise ChildDied(str(frame.header.get("message", "it did not load")))
+            on_warming(frame.header)
         except BaseException:
             await child.kill()
             raise

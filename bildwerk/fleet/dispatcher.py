@@ -7,7 +7,6 @@ all that is kept in memory may be lost: the next start takes every open claim ba
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 
@@ -15,25 +14,15 @@ from bildwerk.domain.errors import StorageUnavailable
 from bildwerk.domain.prediction import Claim
 from bildwerk.fleet.batch_run import BatchRun
 from bildwerk.fleet.fleet import Replica
+from bildwerk.fleet.intake import Intake, Pace
 from bildwerk.fleet.records import Records
 from bildwerk.jobs import idempotency, lifecycle, queue
-from bildwerk.jobs.fairness import FairShare
+from bildwerk.jobs.lifecycle import Submitted
 from bildwerk.jobs.queue import Job
+from bildwerk.jobs.submission import QueueLimits, Submission
 from bildwerk.jobs.workers import Health, State
 
 log = structlog.get_logger("bildwerk.fleet")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds between looks at the clock, and how long claims are good for."""
-
-    lease: float = 30.0
-    heartbeat: float = 5.0
-    poll: float = 1.0
-    drain: float = 120.0
-    after_error: float = 1.0
-    forget: float = 600.0
 
 
 class Dispatcher:
@@ -41,11 +30,8 @@ class Dispatcher:
         self.replicas = tuple(replicas)
         self._records = records
         self._pace = pace
-        self._share = FairShare()
-        self._work = {replica: asyncio.Event() for replica in replicas}
-        self._draining = asyncio.Event()
+        self._intake = Intake(records, replicas, pace)
         self._runs: set[BatchRun] = set()
-        self._claiming = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: list[asyncio.Task[None]] = []
 
@@ -66,8 +52,11 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Something may be waiting. Losing this call costs one poll interval and nothing else."""
-        for work in self._work.values():
-            work.set()
+        self._intake.wake()
+
+    async def submit(self, submission: Submission, limits: QueueLimits) -> Submitted:
+        """Written down, durably, when this returns. Raises what `lifecycle.submit` raises, and `StorageUnavailable`."""
+        return await self._intake.submit(submission, limits)
 
     async def cancel(self, prediction_id: str) -> None:
         """Tell whoever computes it; a prediction that nobody computes needs no telling."""
@@ -84,8 +73,7 @@ class Dispatcher:
         return [replica.health for replica in self.replicas]
 
     def stop_claiming(self) -> None:
-        self._draining.set()
-        self.wake()
+        self._intake.close()
 
     async def drain(self) -> None:
         """Finish what runs, within the drain time; give the rest back; end every replica."""
@@ -109,17 +97,17 @@ class Dispatcher:
 
     async def _idle(self) -> None:
         """A claim that is on its way counts as work: cut off, it would stay claimed by nobody."""
-        while self._runs or self._claiming:
+        while self._runs or self._intake.claiming:
             await asyncio.sleep(0.02)
 
     async def _serve(self, replica: Replica) -> None:
-        """One replica's life: wait until it can work and there may be work, claim, run; again."""
-        while not self._draining.is_set():
+        """One replica's life: wait until it can work, claim, run, and then what is brought; again."""
+        while not self._intake.is_closed:
             await replica.wait_until_ready()
             try:
-                if jobs := await self._claim(replica):
+                await self._run(replica, await self._intake.claim(replica))
+                while (jobs := await self._intake.brought(replica)) is not None:
                     await self._run(replica, jobs)
-                await self._wait_for_work(replica)
             except StorageUnavailable as error:
                 log.error("nothing can be claimed", reason=error.message)
                 await asyncio.sleep(self._pace.after_error)
@@ -127,25 +115,9 @@ class Dispatcher:
                 log.exception("a batch failed")
                 await asyncio.sleep(self._pace.after_error)
 
-    async def _claim(self, replica: Replica) -> list[Job]:
-        """A batch; where more is left than fits into it, the replica need not wait for the next."""
-        work = self._work[replica]
-        work.clear()
-        if self._draining.is_set():
-            return []
-        room = queue.Room(replica.name, replica.models, replica.max_images, self._lease_ms)
-        self._claiming += 1
-        try:
-            claimed = await self._records.database.write(
-                lambda connection: queue.claim_batch(connection, self._records.now(), room, self._share)
-            )
-        finally:
-            self._claiming -= 1
-        if claimed.left:
-            work.set()
-        return claimed.jobs
-
     async def _run(self, replica: Replica, jobs: list[Job]) -> None:
+        if not jobs:
+            return
         run = BatchRun(jobs, replica, self._records)
         self._runs.add(run)
         try:
@@ -163,17 +135,12 @@ class Dispatcher:
         finally:
             self._runs.discard(run)
 
-    async def _wait_for_work(self, replica: Replica) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._pace.poll):
-                await self._work[replica].wait()
-
     async def _heartbeat(self) -> None:
         claims = [claim for run in self._runs for claim in run.open_claims]
         if not claims:
             return
         beat = await self._records.database.write(
-            lambda connection: queue.heartbeat(connection, self._records.now(), claims, self._lease_ms)
+            lambda connection: queue.heartbeat(connection, self._records.now(), claims, self._pace.lease_ms)
         )
         still_open = self._open_ids(claims)
         for run in list(self._runs):
@@ -208,10 +175,6 @@ class Dispatcher:
                 log.error("the database does not answer", reason=error.message)
             except Exception:  # a bug must not end the heartbeats of everybody else
                 log.exception("housekeeping failed")
-
-    @property
-    def _lease_ms(self) -> int:
-        return int(self._pace.lease * 1000)
 
 
 async def end_tasks(tasks: list[asyncio.Task[None]]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -50,6 +51,7 @@ class LocalReplica:
         self._state = State.STARTING
         self._reason = ""
         self._deaths: list[float] = []
+        self._warmth: dict[str, Any] = {}
         self._pause = supervision.first_pause
 
     @property
@@ -85,6 +87,7 @@ class LocalReplica:
                 yield read_event(frame)
                 said_at = time.monotonic()
             is_over = True
+            self._note_warmth(frame.header)
             self._silence.learn(requests, longest)
             self._note_success()
         except ChildHung as error:
@@ -109,7 +112,7 @@ class LocalReplica:
     async def _live_once(self) -> None:
         """Start a child and return when it has ended."""
         try:
-            self._child = await Child.start(self._launch)
+            self._child = await Child.start(self._launch, self._note_warming)
         except (ChildDied, ChildHung) as error:
             self._reason = f"it did not start: {error}"
             log.error("worker did not start", worker=self.name, reason=str(error))
@@ -119,7 +122,7 @@ class LocalReplica:
             return
         self._state, self._reason = State.READY, ""
         self._ready.set()
-        log.info("worker ready", worker=self.name, pid=self._child.pid)
+        log.info("worker ready", worker=self.name, pid=self._child.pid, **self._warmth)
         status = await self._child.wait()
         self._ready.clear()
         self._child = None
@@ -144,6 +147,21 @@ class LocalReplica:
             async with asyncio.timeout(self._pause):
                 await self._stopping.wait()
         self._pause = min(self._pause * 2, limits.longest_pause)
+
+    def _note_warming(self, header: dict[str, Any]) -> None:
+        """One size more is warm, or the child is ready."""
+        if "warmth" in header:
+            self._warmth = dict(header["warmth"])
+            return
+        self._reason = f"warming up: {header['done']} of {header['total']} sizes"
+        log.info("worker warming up", worker=self.name, size=header["bucket"], done=header["done"], of=header["total"])
+
+    def _note_warmth(self, header: dict[str, Any]) -> None:
+        """What was compiled in the middle of a batch made somebody wait, and so does a model that had to give way."""
+        before, self._warmth = self._warmth, dict(header.get("warmth", {}))
+        if self._warmth != before:
+            slow = any(self._warmth.get(name) != before.get(name) for name in ("compiled", "placement", "speed"))
+            (log.warning if slow else log.info)("worker not warm for a batch", worker=self.name, **self._warmth)
 
     def _note_success(self) -> None:
         self._deaths.clear()

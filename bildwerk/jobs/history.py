@@ -4,9 +4,10 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bildwerk.domain.prediction import TRANSITIONS, Status
 from bildwerk.store.schema import history
+from bildwerk.store.statement import Statement
 
 LAST = select(func.coalesce(func.max(history.c.seq), 0)).where(history.c.prediction_id == bindparam("of"))
-APPEND = insert(history).values(seq=LAST.scalar_subquery() + 1)
+APPEND = Statement(insert(history).inline().values(seq=LAST.scalar_subquery() + 1))
 
 
 def append(
@@ -34,4 +35,4 @@ def append(
         "detail": detail,
         "at": now,
     }
-    connection.execute(APPEND, values)
+    APPEND.run(connection, values)

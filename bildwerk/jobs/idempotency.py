@@ -11,13 +11,16 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from bildwerk.domain.errors import IdempotencyMismatch
 from bildwerk.jobs.submission import IdempotencyKey, Submission
 from bildwerk.store.schema import idempotency_keys
+from bildwerk.store.statement import Statement
 
 KEPT_MS = 24 * 3_600_000
 
-EARLIER = select(idempotency_keys).where(
-    idempotency_keys.c.account_id == bindparam("account_id"), idempotency_keys.c.key == bindparam("key")
+EARLIER = Statement(
+    select(idempotency_keys).where(
+        idempotency_keys.c.account_id == bindparam("account_id"), idempotency_keys.c.key == bindparam("key")
+    )
 )
-NEW_KEY = insert(idempotency_keys)
+NEW_KEY = Statement(insert(idempotency_keys))
 
 
 def body_hash(canonical_body: bytes) -> str:
@@ -28,7 +31,7 @@ def find(connection: Connection, account_id: str, wanted: IdempotencyKey | None)
     """The prediction that this key made. Raises `IdempotencyMismatch` when its body was another."""
     if wanted is None:
         return None
-    row = connection.execute(EARLIER, {"account_id": account_id, "key": wanted.key}).one_or_none()
+    row = EARLIER.row(connection, {"account_id": account_id, "key": wanted.key})
     if row is None:
         return None
     if row.body_hash != wanted.body_hash:
@@ -46,7 +49,7 @@ def remember(connection: Connection, now: int, submission: Submission) -> None:
         "prediction_id": submission.prediction_id,
         "created_at": now,
     }
-    connection.execute(NEW_KEY, values)
+    NEW_KEY.run(connection, values)
 
 
 def forget_old(connection: Connection, now: int) -> int:

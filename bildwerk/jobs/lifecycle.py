@@ -19,11 +19,12 @@ from bildwerk.jobs.transition import end, fetch_claimed, move, requeue, settle_f
 from bildwerk.store import ledger, predictions
 from bildwerk.store.schema import outputs
 from bildwerk.store.schema import predictions as table
+from bildwerk.store.statement import Statement
 
 HOUR_MS = 3_600_000
 
-NEW_PREDICTION = insert(table)
-NEW_OUTPUT = insert(outputs)
+NEW_PREDICTION = Statement(insert(table))
+NEW_OUTPUT = Statement(insert(outputs))
 WAITED_TOO_LONG = (table.c.status == "queued") & (table.c.queue_ends_at <= bindparam("now"))
 NO_LONGER_WANTED = table.c.status.in_(("queued", "running")) & (table.c.cancel_at <= bindparam("now"))
 EXPIRED = select(table).where(or_(WAITED_TOO_LONG, NO_LONGER_WANTED)).with_for_update()
@@ -33,10 +34,14 @@ LEASE_OVER = RUNNING.where(table.c.lease_until <= bindparam("now"))
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The prediction that answers a submission, and whether an earlier request had already made it."""
+    """The prediction that answers a submission, and whether an earlier request had already made it.
+
+    `waiting` is how many others, of all accounts, were in the queue at that moment; of a replay it is not counted.
+    """
 
     prediction_id: str
     is_replay: bool
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def submit(connection: Connection, now: int, submission: Submission, limits: Que
     earlier = idempotency.find(connection, submission.account_id, submission.idempotency)
     if earlier is not None:
         return Submitted(earlier, is_replay=True)
-    check_queue(connection, submission.account_id, limits)
+    waiting = check_queue(connection, submission.account_id, limits)
     insert_prediction(connection, now, submission, limits)
     history.append(connection, now, submission.prediction_id, None, Status.QUEUED, actor="api")
     idempotency.remember(connection, now, submission)
@@ -68,15 +73,17 @@ def submit(connection: Connection, now: int, submission: Submission, limits: Que
         price=submission.price,
         request_id=submission.request_id,
     )
-    return Submitted(submission.prediction_id, is_replay=False)
+    return Submitted(submission.prediction_id, is_replay=False, waiting=waiting)
 
 
-def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> None:
+def check_queue(connection: Connection, account_id: str, limits: QueueLimits) -> int:
+    """How many predictions wait. Raises `QueueFull` where no more may."""
     own, all_ = predictions.count_queued(connection, account_id)
     if own >= limits.per_account:
         raise QueueFull(f"this account has {limits.per_account} predictions waiting, the most it may have")
     if all_ >= limits.in_all:
         raise QueueFull()
+    return all_
 
 
 def insert_prediction(connection: Connection, now: int, submission: Submission, limits: QueueLimits) -> None:
@@ -100,7 +107,7 @@ def insert_prediction(connection: Connection, now: int, submission: Submission, 
         "warnings": json.dumps(submission.warnings),
         "created_at": now,
     }
-    connection.execute(NEW_PREDICTION, values)
+    NEW_PREDICTION.run(connection, values)
 
 
 def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms: int) -> Claim:
@@ -128,7 +135,8 @@ def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> boo
     if row.cancel_requested:
         end(connection, now, row, Status.CANCELED, claimed.worker, code=FailureCode.CANCELED)
         return True
-    connection.execute(NEW_OUTPUT, [output_values(row.id, picture) for picture in made.pictures])
+    for picture in made.pictures:
+        NEW_OUTPUT.run(connection, output_values(row.id, picture))
     values = {
         "timings": json.dumps(made.timings),
         "engine_warnings": json.dumps(made.warnings),

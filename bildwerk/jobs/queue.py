@@ -10,8 +10,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 from bildwerk.domain.prediction import Claim
 from bildwerk.jobs import lifecycle
 from bildwerk.jobs.fairness import FairShare
+from bildwerk.jobs.lifecycle import Submitted
+from bildwerk.jobs.submission import QueueLimits, Submission
 from bildwerk.jobs.transition import fetch_claimed
 from bildwerk.store.schema import predictions as table
+from bildwerk.store.statement import Statement
 
 CLAIMABLE = and_(
     table.c.status == "queued",
@@ -34,6 +37,7 @@ MATES = (
     .limit(bindparam("room"))
     .with_for_update(skip_locked=True)
 )
+SUBMITTED = Statement(select(table).where(table.c.id == bindparam("submitted")))
 PROLONG = (
     update(table).where(table.c.id.in_(bindparam("held", expanding=True))).values(lease_until=bindparam("new_end"))
 )
@@ -60,6 +64,14 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """What has become of a submission; `job` is it, where a worker could claim it in the same transaction."""
+
+    submitted: Submitted
+    job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What the owner of claims must know: which of them are lost, and which are no longer wanted."""
 
@@ -77,6 +89,28 @@ class Room:
     lease_ms: int
 
 
+def accept(
+    connection: Connection,
+    now: int,
+    submission: Submission,
+    limits: QueueLimits,
+    *,
+    room: Room | None,
+    share: FairShare,
+) -> Accepted:
+    """-> queued, and where nothing waits before it queued -> running for `room`, whose worker has nothing to do.
+
+    Raises what `lifecycle.submit` raises.
+    """
+    submitted = lifecycle.submit(connection, now, submission, limits)
+    if room is None or submitted.is_replay or submitted.waiting or submission.model not in room.models:
+        return Accepted(submitted, None)
+    row = SUBMITTED.row(connection, {"submitted": submitted.prediction_id})
+    assert row is not None
+    share.choose([row.account_id])
+    return Accepted(submitted, take(connection, now, row, room, share))
+
+
 def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) -> Claimed:
     """queued -> running for the account whose turn it is, and for whatever may share a batch with its oldest job."""
     waiting = count_waiting(connection, now, room.models)
@@ -84,10 +118,15 @@ def claim_batch(connection: Connection, now: int, room: Room, share: FairShare) 
         return Claimed([], 0)
     head, count = oldest(connection, now, room.models, share.choose(waiting)), sum(waiting.values())
     rows = [head] if count == 1 else [head, *mates(connection, now, head, room.max_images)]
-    for row in rows:
-        share.charge(row.account_id, row.images)
-    jobs = [as_job(row, lifecycle.claim(connection, now, row, room.worker, room.lease_ms), now) for row in rows]
+    jobs = [take(connection, now, row, room, share) for row in rows]
     return Claimed(jobs, count - len(jobs))
+
+
+def take(connection: Connection, now: int, row: Any, room: Room, share: FairShare) -> Job:
+    """queued -> running for `room`, on its account's bill."""
+    share.charge(row.account_id, row.images)
+    claimed = lifecycle.claim(connection, now, row, room.worker, room.lease_ms)
+    return Job(claimed, row.account_id, row.model, json.loads(row.input), row.images, now - row.created_at)
 
 
 def count_waiting(connection: Connection, now: int, models: Collection[str]) -> dict[str, int]:
@@ -121,10 +160,6 @@ def fitting(rows: Sequence[Row[Any]], room: int) -> list[Row[Any]]:
         room -= row.images
         taken.append(row)
     return taken
-
-
-def as_job(row: Row[Any], claim: Claim, now: int) -> Job:
-    return Job(claim, row.account_id, row.model, json.loads(row.input), row.images, now - row.created_at)
 
 
 def heartbeat(connection: Connection, now: int, claims: Collection[Claim], lease_ms: int) -> Heartbeat:

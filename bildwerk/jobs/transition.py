@@ -13,6 +13,7 @@ from bildwerk.jobs.retry import POLICIES
 from bildwerk.store import ledger
 from bildwerk.store.schema import events
 from bildwerk.store.schema import predictions as table
+from bildwerk.store.statement import Statement
 
 ERROR_TEXTS = {
     FailureCode.OUT_OF_MEMORY: "the worker ran out of memory",
@@ -26,7 +27,7 @@ ERROR_TEXTS = {
 """What an owner is told. What the machinery itself said may name its insides and stays in the history."""
 
 
-CLAIMED = (
+CLAIMED = Statement(
     select(table)
     .where(
         table.c.id == bindparam("prediction_id"),
@@ -36,14 +37,14 @@ CLAIMED = (
     )
     .with_for_update()
 )
-CHANGE = update(table).where(table.c.id == bindparam("prediction_id"))
-NEW_EVENT = insert(events)
+CHANGE = Statement(update(table).where(table.c.id == bindparam("prediction_id")))
+NEW_EVENT = Statement(insert(events))
 
 
 def fetch_claimed(connection: Connection, claimed: Claim) -> Row[Any] | None:
     """The row if the claim still holds it: running, under this number, by this worker. This is the fence."""
     values = {"prediction_id": claimed.prediction_id, "number": claimed.claim_no, "by": claimed.worker}
-    return connection.execute(CLAIMED, values).one_or_none()
+    return CLAIMED.row(connection, values)
 
 
 def settle_failure(
@@ -92,7 +93,7 @@ def end(
     )
     settle = ledger.capture if to is Status.SUCCEEDED else ledger.release
     settle(connection, now, row.account_id, prediction_id=row.id, claim_no=row.claim_no, price=row.price)
-    connection.execute(NEW_EVENT, {"id": f"evt_{row.id}", "prediction_id": row.id, "kind": to, "created_at": now})
+    NEW_EVENT.run(connection, {"id": f"evt_{row.id}", "prediction_id": row.id, "kind": to, "created_at": now})
 
 
 def move(
@@ -108,7 +109,7 @@ def move(
     """The row as it was read, and no other, takes the status `to`; its history says so."""
     if row.status in TERMINAL:
         raise AssertionError(f"{row.id} is {row.status}, which is the end of it")
-    connection.execute(CHANGE, {"prediction_id": row.id, "status": to, **values})
+    CHANGE.run(connection, {"prediction_id": row.id, "status": to, **values})
     history.append(
         connection,
         now,

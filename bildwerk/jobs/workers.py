@@ -1,8 +1,11 @@
-"""What the API asks of whoever computes: to be told of work and of cancellations, and to say how they are."""
+"""What the API asks of whoever computes: to take work and cancellations, and to say how they are."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from bildwerk.jobs.lifecycle import Submitted
+from bildwerk.jobs.submission import QueueLimits, Submission
 
 
 class State(StrEnum):
@@ -23,6 +26,10 @@ class Health:
 
 
 class Workers(Protocol):
+    async def submit(self, submission: Submission, limits: QueueLimits) -> Submitted:
+        """Write a submission down, durably, and see that it is made. Raises what `lifecycle.submit` raises."""
+        ...
+
     def wake(self) -> None:
         """Something may be waiting. Losing this call costs one poll interval and nothing else."""
         ...

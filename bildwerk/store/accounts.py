@@ -7,8 +7,9 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from bildwerk.domain.account import Account, ApiKey, Scope
 from bildwerk.store import ledger
 from bildwerk.store.schema import accounts, api_keys
+from bildwerk.store.statement import Statement
 
-KEY_BY_HASH = select(api_keys).where(api_keys.c.secret_hash == bindparam("secret_hash"))
+KEY_BY_HASH = Statement(select(api_keys).where(api_keys.c.secret_hash == bindparam("secret_hash")))
 
 
 def create(connection: Connection, now: int, account_id: str, name: str) -> Account:
@@ -55,7 +56,7 @@ def add_key(connection: Connection, key: ApiKey, secret_hash: str) -> None:
 
 
 def find_key(connection: Connection, secret_hash: str) -> ApiKey | None:
-    row = connection.execute(KEY_BY_HASH, {"secret_hash": secret_hash}).one_or_none()
+    row = KEY_BY_HASH.row(connection, {"secret_hash": secret_hash})
     return None if row is None else read_key(row)
 
 

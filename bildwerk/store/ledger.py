@@ -12,13 +12,14 @@ from bildwerk.domain.account import Balance, LedgerKind, TransferKind
 from bildwerk.domain.errors import InsufficientBalance
 from bildwerk.domain.pricing import dollars
 from bildwerk.store.schema import entries, ledger_accounts, transfers
+from bildwerk.store.statement import Statement
 
 FUNDING_ID = "house:funding"
 REVENUE_ID = "house:revenue"
 
-NEW_TRANSFER = insert(transfers)
-NEW_ENTRY = insert(entries)
-MOVE_BALANCE = (
+NEW_TRANSFER = Statement(insert(transfers))
+NEW_ENTRY = Statement(insert(entries))
+MOVE_BALANCE = Statement(
     update(ledger_accounts)
     .where(ledger_accounts.c.id == bindparam("moved"), ledger_accounts.c.balance + bindparam("amount") >= 0)
     .values(balance=ledger_accounts.c.balance + bindparam("amount"))
@@ -112,11 +113,12 @@ def post(connection: Connection, now: int, transfer: Transfer) -> None:
         "request_id": transfer.request_id,
         "created_at": now,
     }
-    connection.execute(NEW_TRANSFER, values)
+    NEW_TRANSFER.run(connection, values)
     legs = [(ledger_account_id, amount) for ledger_account_id, amount in transfer.legs if amount]
     if not legs:
         return
-    connection.execute(NEW_ENTRY, [entry_values(transfer.id, *leg) for leg in legs])
+    for ledger_account_id, amount in legs:
+        NEW_ENTRY.run(connection, entry_values(transfer.id, ledger_account_id, amount))
     for ledger_account_id, amount in legs:
         if ledger_account_id not in (FUNDING_ID, REVENUE_ID):
             move_balance(connection, ledger_account_id, amount)
@@ -127,8 +129,7 @@ def entry_values(transfer_id: str, ledger_account_id: str, amount: int) -> dict[
 
 
 def move_balance(connection: Connection, ledger_account_id: str, amount: int) -> None:
-    moved = connection.execute(MOVE_BALANCE, {"moved": ledger_account_id, "amount": amount})
-    if moved.rowcount != 1:
+    if MOVE_BALANCE.run(connection, {"moved": ledger_account_id, "amount": amount}) != 1:
         raise InsufficientBalance(f"insufficient balance: this costs {dollars(-amount)} USD")
 
 

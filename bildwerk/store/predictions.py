@@ -7,15 +7,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select
 
 from bildwerk.domain.prediction import FailureCode, Output, Prediction, Status
-from bildwerk.store.schema import outputs, predictions
+from bildwerk.store.schema import IS_QUEUED, outputs, predictions
+from bildwerk.store.statement import Statement
 
-BY_ID = select(predictions).where(predictions.c.id == bindparam("wanted"))
-OUTPUTS = select(outputs).where(outputs.c.prediction_id == bindparam("prediction_id")).order_by(outputs.c.idx)
+BY_ID = Statement(select(predictions).where(predictions.c.id == bindparam("wanted")))
+OUTPUTS = Statement(
+    select(outputs).where(outputs.c.prediction_id == bindparam("prediction_id")).order_by(outputs.c.idx)
+)
 
-QUEUED_IN_ALL = select(func.count()).select_from(predictions).where(predictions.c.status == "queued")
-QUEUED = select(
-    QUEUED_IN_ALL.where(predictions.c.account_id == bindparam("account_id")).scalar_subquery(),
-    QUEUED_IN_ALL.scalar_subquery(),
+QUEUED_IN_ALL = select(func.count()).select_from(predictions).where(IS_QUEUED)
+QUEUED = Statement(
+    select(
+        QUEUED_IN_ALL.where(predictions.c.account_id == bindparam("account_id")).scalar_subquery().label("own"),
+        QUEUED_IN_ALL.scalar_subquery().label("in_all"),
+    )
 )
 
 
@@ -32,7 +37,7 @@ class HistoryFilter:
 
 def find(connection: Connection, prediction_id: str) -> Prediction | None:
     """The prediction with its outputs, whoever it belongs to."""
-    row = connection.execute(BY_ID, {"wanted": prediction_id}).one_or_none()
+    row = BY_ID.row(connection, {"wanted": prediction_id})
     return None if row is None else read_whole(connection, row)
 
 
@@ -43,8 +48,7 @@ def find_of_account(connection: Connection, account_id: str, prediction_id: str)
 
 
 def find_outputs(connection: Connection, prediction_id: str) -> tuple[Output, ...]:
-    rows = connection.execute(OUTPUTS, {"prediction_id": prediction_id})
-    return tuple(read_output(row) for row in rows.all())
+    return tuple(read_output(row) for row in OUTPUTS.rows(connection, {"prediction_id": prediction_id}))
 
 
 def find_output(connection: Connection, object_key: str) -> Output | None:
@@ -79,8 +83,8 @@ def matches(account_id: str, wanted: HistoryFilter) -> ColumnElement[bool]:
 
 def count_queued(connection: Connection, account_id: str) -> tuple[int, int]:
     """How many wait, of one account and of all."""
-    own, all_ = connection.execute(QUEUED, {"account_id": account_id}).one()
-    return int(own), int(all_)
+    ((own, all_),) = QUEUED.rows(connection, {"account_id": account_id})
+    return own, all_
 
 
 def read_whole(connection: Connection, row: Row[Any]) -> Prediction:
@@ -99,12 +103,12 @@ def read_row(row: Row[Any]) -> Prediction:
         status=Status(row.status),
         claim_no=row.claim_no,
         attempts=row.attempts,
-        cancel_requested=row.cancel_requested,
+        cancel_requested=bool(row.cancel_requested),
         price=row.price,
         images=row.images,
         input=json.loads(row.input),
         request_body=row.request_body,
-        as_base64=row.as_base64,
+        as_base64=bool(row.as_base64),
         warnings=(*json.loads(row.warnings), *json.loads(row.engine_warnings)),
         submit_warnings=tuple(json.loads(row.warnings)),
         error_code=FailureCode(row.error_code) if row.error_code else None,

@@ -113,19 +113,22 @@ predictions = Table(
     Index("predictions_by_account", "account_id", "created_at", "id"),
 )
 
+IS_QUEUED, IS_RUNNING = text("status = 'queued'"), text("status = 'running'")
+"""The conditions of two indexes. A query that has a parameter in place of the status is planned anew each time."""
+
 Index(
     "predictions_waiting",
     predictions.c.account_id,
     predictions.c.created_at,
     predictions.c.id,
-    sqlite_where=text("status = 'queued'"),
-    postgresql_where=text("status = 'queued'"),
+    sqlite_where=IS_QUEUED,
+    postgresql_where=IS_QUEUED,
 )
 Index(
     "predictions_running",
     predictions.c.lease_until,
-    sqlite_where=text("status = 'running'"),
-    postgresql_where=text("status = 'running'"),
+    sqlite_where=IS_RUNNING,
+    postgresql_where=IS_RUNNING,
 )
 
 transfers = Table(

@@ -2,12 +2,11 @@
 
 Each function runs inside its own savepoint, behind `BEGIN IMMEDIATE`, and its caller hears of it only after the COMMIT
 that made it durable. A function that raises is undone alone; the others of its group are kept. Whatever arrives while
-a group runs still joins it.
+a group runs still joins it; one that is alone when it has run is not made to wait for others.
 """
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -19,11 +18,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bildwerk.domain.errors import StorageUnavailable
+from bildwerk.store.statement import execute
 
 T = TypeVar("T")
 MAX_GROUP = 64
 JOIN_SECONDS = 0.00005
-"""How long a group is kept open for what is about to arrive: long enough for another thread to take its turn."""
+"""How long a group of several is kept open for what is about to arrive: others have their turn, and may write, too."""
 
 Outcome = tuple[Any, Exception | None]
 """What a function returned, or what it raised."""
@@ -78,9 +78,9 @@ class Writer:
         group = [first]
         try:
             connection = self._connected()
-            with connection.begin():
-                order(connection, "BEGIN IMMEDIATE")
-                outcomes = [in_savepoint(connection, job.run) for job in self._join(group)]
+            execute(connection, "BEGIN IMMEDIATE")
+            outcomes = [in_savepoint(connection, job.run) for job in self._join(group)]
+            execute(connection, "COMMIT")
         except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
             self._hang_up()
             outcomes = [(None, as_storage_error(error))] * len(group)
@@ -100,14 +100,14 @@ class Writer:
     def _join(self, group: list[_Job]) -> Iterator[_Job]:
         """The one job of `group`, then whatever arrives before the last has run; each is in `group` when it runs."""
         yield group[0]
-        while len(group) < MAX_GROUP and (job := self._next_waiting()) is not None:
+        while len(group) < MAX_GROUP and (job := self._next_waiting(JOIN_SECONDS if group[1:] else 0)) is not None:
             group.append(job)
             yield job
 
-    def _next_waiting(self) -> _Job | None:
-        """The next whose caller still wants it; None where there is none, or it is the queue's end."""
+    def _next_waiting(self, seconds: float) -> _Job | None:
+        """The next whose caller still wants it; None where none comes in time, or it is the queue's end."""
         with suppress(queue.Empty):
-            while (job := self._jobs.get(timeout=JOIN_SECONDS)) is not None:
+            while (job := self._jobs.get(timeout=seconds)) is not None:
                 if not job.waiter.cancelled():
                     return job
             self._is_over = True
@@ -140,31 +140,19 @@ def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Ou
 
     A failure of the database itself (disk full, I/O error) is raised on: SQLite may have dropped the transaction.
     """
-    order(connection, "SAVEPOINT one")
+    execute(connection, "SAVEPOINT one")
     try:
         result, failure = run(connection), None
     except Exception as error:
         if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
             raise
         result, failure = None, error
-        order(connection, "ROLLBACK TO SAVEPOINT one")
-    order(connection, "RELEASE SAVEPOINT one")
+        execute(connection, "ROLLBACK TO SAVEPOINT one")
+    execute(connection, "RELEASE SAVEPOINT one")
     return result, failure
 
 
-def order(connection: Connection, words: str) -> None:
-    """Run a statement without values or rows by the driver itself, in a fifth of the time.
-
-    Raises `sqlite3.Error` where SQLAlchemy would raise a `DBAPIError`.
-    """
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    driver.execute(words)
-
-
 def as_storage_error(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.Error):
-        return StorageUnavailable(f"the database does not answer: {error}")
     if isinstance(error, IntegrityError) or not isinstance(error, DBAPIError):
         return error
     return StorageUnavailable(f"the database does not answer: {error.orig}")

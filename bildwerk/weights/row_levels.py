@@ -32,12 +32,18 @@ def row_levels(weight: Tensor | PackedTensor) -> RowLevels:
         levels = weight.data.view(torch.int8).reshape(weight.shape)
         return RowLevels(levels, weight.scale.float().reshape(-1).expand(weight.shape[0]).contiguous())
     rows, inputs = weight.shape
-    found = RowLevels(torch.empty(rows, inputs, dtype=torch.int8), torch.empty(rows))
+    device = weight.data.device
+    found = RowLevels(torch.empty(rows, inputs, dtype=torch.int8, device=device), torch.empty(rows, device=device))
     step = max(1, AT_ONCE // inputs)
     for begin in range(0, rows, step):
         end = min(begin + step, rows)
         part = weight.rows(begin, end).unpack(torch.float32) if isinstance(weight, PackedTensor) else weight[begin:end]
-        scales = part.abs().amax(dim=1).float() / LARGEST
-        found.scales[begin:end] = scales
-        found.levels[begin:end] = (part.float() / scales.clamp(min=SMALLEST_SCALE)[:, None]).round_()
+        found.levels[begin:end], found.scales[begin:end] = nearest_levels(part)
     return found
+
+
+def nearest_levels(x: Tensor) -> RowLevels:
+    """x: R K, of any floating point type; all of it is widened to float32 at once."""
+    scales = x.abs().amax(dim=1).float() / LARGEST
+    levels = (x.float() / scales.clamp(min=SMALLEST_SCALE)[:, None]).round_()
+    return RowLevels(levels.to(torch.int8), scales)

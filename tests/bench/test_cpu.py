@@ -122,10 +122,20 @@ def test_what_others_disturb_is_measured_again(
 
 def test_rounds_of_one_commit_can_be_added() -> None:
     before = {"status": "measured", "runs": [1.0], "others": [0.0], "parts": {"forward": [0.5]}, "peak_gib": 1.0}
-    after = before | {"runs": [3.0], "parts": {"forward": [0.7]}, "peak_gib": 2.0}
+    after = before | {"runs": [3.0], "mib_read": [2.0], "parts": {"forward": [0.7]}, "peak_gib": 2.0}
     both = joined(before, after)
     assert (both["runs"], both["parts"], both["peak_gib"]) == ([1.0, 3.0], {"forward": [0.5, 0.7]}, 2.0)
+    assert both["mib_read"] == [2.0]  # what was measured before does not tell
     assert joined(before, {"status": "failed"}) == before
+
+
+def test_what_came_from_the_disk_is_told(found: dict[str, Any], folder: Path) -> None:
+    record = Record.read(folder / "cpu.json")
+    result = next(heat["results"][BASE] for key, heat in record.heats.items() if key.startswith("diffusers"))
+    assert len(result["mib_read"]) == len(result["runs"])
+    result["mib_read"][0] = 680.4
+    result["others"] = [0.0]
+    assert f"{BASE}: up to 680 MiB in a round came from the disk" in table_of(record)
 
 
 def test_every_contender_has_its_program() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.lean_client import exchange, request_bytes
+from bench.lean_client import connect, exchange, request_bytes
 
 PAUSE_SECONDS = 0.02
 ANSWERS = {
@@ -46,6 +46,13 @@ def ask(path: str) -> bytes:
 def test_an_answer_that_comes_in_pieces_is_read_to_its_end(url: str):
     run = exchange(url, [ask("/in-pieces")] * 3, connections=1)
     assert [(answer.status, answer.body) for answer in run.answers] == [(200, b"whole")] * 3
+
+
+def test_one_connection_asks_again_and_again(url: str):
+    connection = connect(url)
+    with connection.socket:
+        bodies = [connection.ask(ask(path)).body for path in ("/in-pieces", "/missing", "/in-pieces")]
+    assert bodies == [b"whole", b"", b"whole"]  # and the server here accepts no second connection
 
 
 def test_a_run_with_a_wrong_answer_measures_nothing(url: str):

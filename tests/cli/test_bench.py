@@ -28,10 +28,26 @@ def test_people_read_lines(bildwerk: Bildwerk, models_folder: Path) -> None:
 
 
 def test_the_precision_is_part_of_the_answer(bildwerk: Bildwerk, models_folder: Path) -> None:
-    assert bildwerk(*ASKED).events[0]["precision"] is None
+    """The one that was computed in, whether or not somebody asked for it."""
+    assert bildwerk(*ASKED, "--dtype", "float32").events[0]["precision"] is None
+    assert bildwerk(*ASKED).events[0]["precision"] == "bf16"
     assert bildwerk(*ASKED, "--precision", "bf16").events[0]["precision"] == "bf16"
     [first, *_] = bildwerk(*ASKED, "--precision", "bf16", "--no-json").out.splitlines()
     assert "bfloat16 with products in bf16 on cpu" in first
+
+
+def test_what_was_prepared_is_part_of_the_answer(bildwerk: Bildwerk, models_folder: Path) -> None:
+    [found] = bildwerk(*ASKED).events
+    assert found["warmth"] == {
+        "placement": "resident", "speed": "fast on cpu", "recorded": 0, "compiled": 0, "plain_runs": 0
+    }  # fmt: skip
+
+
+def test_a_placement_is_refused_where_there_is_no_gpu(bildwerk: Bildwerk, models_folder: Path) -> None:
+    outcome = bildwerk(*ASKED, "--placement", "text-streamed")
+    assert outcome.exit_code == 1
+    assert "placement text-streamed is for GPUs: on cpu everything is resident" in outcome.err
+    assert "is not one of resident, text-streamed" in bildwerk(*ASKED, "--placement", "disk").err
 
 
 def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -> None:

@@ -65,6 +65,20 @@ def test_each_device_is_a_line() -> None:
     ]
 
 
+def plan(placement: str, precision: str, gib: float, *, fits: bool) -> dict[str, Any]:
+    return {"placement": placement, "precision": precision, "gib": gib, "fits": fits}
+
+
+def test_a_gpus_placements_are_listed_with_the_one_that_would_be_taken() -> None:
+    plans = [plan("resident", "bf16", 33.2, fits=False), plan("text-streamed", "bf16", 25.2, fits=True)]
+    assert list(about_model(MISSING, [outlook("8 bits", plans=plans)]))[-1] == (
+        "           placements on cuda:0: text-streamed in bf16 is the best that fits; resident in bf16 33.2 GiB, "
+        "text-streamed in bf16 25.2 GiB"
+    )
+    [line] = [line for line in about_model(MISSING, [outlook(plans=plans[:1])]) if "placements" in line]
+    assert line.endswith("none fits of resident in bf16 33.2 GiB")
+
+
 def test_what_fits_one_device_needs_no_advice() -> None:
     assert memory_advice(MISSING, [outlook("bfloat16", "8 bits", "4 bits"), outlook()]) is None
     assert memory_advice(MISSING, []) is None

@@ -64,9 +64,9 @@ def test_eager_leaves_the_networks_as_written(tiny: EngineSpec) -> None:
     [
         (None, None, None, Arithmetic(torch.float32, None)),
         (None, "bfloat16", None, Arithmetic(torch.bfloat16, Precision.BF16)),
-        (None, None, "int8", Arithmetic(torch.bfloat16, Precision.INT8)),
-        ("int8", None, None, Arithmetic(torch.bfloat16, Precision.INT8)),
-        ("int8", None, "bf16", Arithmetic(torch.bfloat16, Precision.BF16)),
+        (None, None, "int8", Arithmetic(torch.bfloat16, Precision.INT8, True)),
+        ("int8", None, None, Arithmetic(torch.bfloat16, Precision.INT8, True)),
+        ("int8", None, "bf16", Arithmetic(torch.bfloat16, Precision.BF16, True)),
     ],
 )
 def test_what_is_asked_for_goes_before_what_the_model_says(

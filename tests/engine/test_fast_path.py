@@ -2,8 +2,11 @@ import torch
 
 from bench.gpu.networks import REAL, TINY, Networks, networks, twin
 from bildwerk.engine.attention_backend import matmul_attention
-from bildwerk.engine.compile import Bucket, Compilations, Compiler
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.fast_path import Speed, accelerate, as_written, best_speed, decoder_shape, joint_shape
+from bildwerk.engine.gpu.compile import Compilations, Compiler
+from bildwerk.engine.gpu.graph_backend import RepeatedRuns
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.precision import Precision
 from tests.engine.velocity import inputs, relative_error, velocity
 
@@ -21,7 +24,9 @@ def _answers(model: Networks) -> list[torch.Tensor]:
 def test_all_speed_together_computes_what_the_plain_networks_do() -> None:
     plain = networks(TINY, CPU, torch.float32)
     fast = twin(plain)
-    speed = Speed(compiler=Compiler(backend="eager"), graphs=True, attend_in_decoder=matmul_attention)
+    speed = Speed(
+        compiler=Compiler(backend="eager"), recorder=Recorder(RepeatedRuns()), attend_in_decoder=matmul_attention
+    )
     accelerate(fast, speed)
     with Compilations() as compiled:
         for _ in range(2):
@@ -40,7 +45,7 @@ def test_without_a_compiler_it_is_the_same_too() -> None:
 
 def test_all_of_it_can_be_taken_back() -> None:
     model = networks(TINY, CPU, torch.float32)
-    accelerate(model, Speed(compiler=Compiler(backend="eager"), graphs=True))
+    accelerate(model, Speed(compiler=Compiler(backend="eager"), recorder=Recorder(RepeatedRuns())))
     as_written(model)
     parts = (model.transformer, model.t5, model.clip, model.autoencoder)
     replaced = {name for part in parts for module in part.modules() for name in vars(module)}

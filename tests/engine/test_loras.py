@@ -15,10 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from bildwerk.domain.catalog import load_catalog
 from bildwerk.engine import images, precision
-from bildwerk.engine.compile import Compiler
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.fast_path import Speed, accelerate
+from bildwerk.engine.gpu.compile import Compiler
+from bildwerk.engine.gpu.graph_backend import RepeatedRuns
+from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.loras import LoraCache, adapted
 from bildwerk.engine.precision import Precision
 from bildwerk.engine.request import (
@@ -309,7 +311,7 @@ def test_quantized_weights_take_loras_too(chosen: Precision, loras: Path) -> Non
 def test_an_accelerated_model_is_adapted_too_and_is_fast_again_afterwards(loras: Path) -> None:
     engine = FluxEngine.load(make_spec(loras), device="cpu")
     exact = painted(engine, [SOFT])
-    accelerate(engine.components, Speed(compiler=Compiler(backend="eager"), graphs=True))
+    accelerate(engine.components, Speed(compiler=Compiler(backend="eager"), recorder=Recorder(RepeatedRuns())))
     plain = painted(engine, [])
     assert difference(painted(engine, [SOFT]), exact) <= 1
     assert painted(engine, []) == plain

@@ -11,9 +11,13 @@ import torch
 from bench.gpu.flops import count
 from bench.gpu.networks import REAL, TINY, Shapes
 from bildwerk.engine.flop_count import picture_flops
+from bildwerk.engine.gpu.footprint import GIB
+from bildwerk.engine.gpu.placement import fitting
+from bildwerk.engine.gpu.plan import plans
 from bildwerk.engine.model_shapes import read_stored_model
+from bildwerk.engine.networks import ModelShapes
 from bildwerk.engine.outlook import PUBLISHED, Asked, matrix_rate, memory_needs, outlook
-from bildwerk.engine.placement import GIB, ModelShapes
+from bildwerk.engine.precision import Precision
 
 SCHNELL = Asked(None, "bfloat16", 1024, 1024, 4, 256)
 
@@ -72,3 +76,12 @@ def test_a_model_whose_files_are_damaged_is_said_and_the_others_are_looked_at(tm
 
 def vars_of(asked: Asked) -> dict[str, object]:
     return {name: getattr(asked, name) for name in asked.__dataclass_fields__}
+
+
+def test_a_gpu_has_a_plan_for_every_placement_and_the_first_that_fits_is_what_loading_takes() -> None:
+    on_gpu = outlook(SCHNELL, PUBLISHED, "cuda:0", 24 * 10**9, 400e12, eight_bits=Precision.INT8).plans
+    assert {plan.precision for plan in on_gpu} == {"bf16", "int8"}
+    taken = fitting(24 * 10**9, PUBLISHED, plans((Precision.BF16, Precision.INT8)))[0]
+    first = next(plan for plan in on_gpu if plan.fits)
+    assert (first.placement, first.precision) == (taken.placement, taken.precision) == ("modulation-streamed", "bf16")
+    assert outlook(SCHNELL, PUBLISHED, "cpu", 24 * 10**9, 1e12).plans == ()

@@ -3,19 +3,25 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from bildwerk.domain.errors import InsufficientBalance
 from bildwerk.domain.prediction import Status
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.request import GenerateRequest
-from bildwerk.fleet.dispatcher import Dispatcher, Pace
+from bildwerk.fleet.dispatcher import Dispatcher
 from bildwerk.fleet.inline import InlineReplica
+from bildwerk.fleet.intake import Pace
 from bildwerk.fleet.records import Records
 from bildwerk.jobs import lifecycle
 from bildwerk.jobs.engine_request import as_input
 from bildwerk.jobs.progress import ProgressHub
+from bildwerk.jobs.submission import QueueLimits
+from bildwerk.jobs.workers import Health, State
+from bildwerk.store import predictions
 from bildwerk.store.database import Database
 from bildwerk.store.files import MemoryFiles
 from tests.books import LEASE_MS, MODEL, Books
@@ -170,3 +176,115 @@ def test_an_impossible_input_fails_as_the_callers_own(books: Books, tmp_path: Pa
 
     dispatched(books, tmp_path, test)
     assert books.prediction(prediction).error_code == "invalid_input"
+
+
+def is_free(dispatcher: Dispatcher) -> bool:
+    """A replica has nothing to do, and nothing is being claimed for it."""
+    return all(seat.is_free for seat in dispatcher._intake._seats.values())
+
+
+async def accept(dispatcher: Dispatcher, books: Books, **more: Any) -> str:
+    return (await dispatcher.submit(books.submission(**{"input": INPUT, **more}), QueueLimits())).prediction_id
+
+
+def test_an_idle_replica_gets_a_submission_without_looking_for_it(books: Books, tmp_path: Path):
+    """Both of them, one after the other, each in the transaction that writes it down."""
+    statuses = []
+
+    async def test(dispatcher: Dispatcher) -> None:
+        for _ in range(2):
+            await until(lambda: is_free(dispatcher))
+            prediction = await accept(dispatcher, books)
+            statuses.append(books.status(prediction))
+            await until(lambda made=prediction: books.status(made) is Status.SUCCEEDED)
+
+    dispatched(books, tmp_path, test, step_seconds=0.05, pace=NEVER_LOOKING)
+    assert statuses == [Status.RUNNING, Status.RUNNING]
+    assert books.breaches() == []
+
+
+def test_submissions_to_a_busy_replica_wait_their_turn(books: Books, tmp_path: Path):
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        predictions = await asyncio.gather(*(accept(dispatcher, books) for _ in range(3)))
+        assert [books.status(each) for each in predictions] == [Status.RUNNING, Status.QUEUED, Status.QUEUED]
+        await until(lambda: all(books.status(each) is Status.SUCCEEDED for each in predictions))
+
+    dispatched(books, tmp_path, test, step_seconds=0.05, pace=NEVER_LOOKING)
+
+
+def test_a_submission_that_stands_behind_others_starts_the_first_of_them(books: Books, tmp_path: Path):
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        first = books.submit(input=INPUT)
+        second = await accept(dispatcher, books)
+        await until(lambda: {books.status(first), books.status(second)} == {Status.SUCCEEDED})
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+
+
+def test_a_refused_submission_leaves_the_replica_free(books: Books, tmp_path: Path):
+    poor = books.open_account(grant=0)
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        with pytest.raises(InsufficientBalance):
+            await accept(dispatcher, books, account=poor, images=2)
+        await until(lambda: is_free(dispatcher))
+        prediction = await accept(dispatcher, books)
+        await until(lambda: books.status(prediction) is Status.SUCCEEDED)
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+
+
+def test_a_caller_who_leaves_does_not_take_the_prediction_along(books: Books, tmp_path: Path):
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        submission = books.submission(input=INPUT)
+        leaving = asyncio.create_task(dispatcher.submit(submission, QueueLimits()))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await until(lambda: books.do(predictions.find, submission.prediction_id) is not None)
+        await until(lambda: books.status(submission.prediction_id) is Status.SUCCEEDED)
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+
+
+def test_nothing_is_claimed_for_a_replica_that_cannot_begin(books: Books, tmp_path: Path, monkeypatch):
+    starting = Health("inline", State.STARTING, frozenset({MODEL}))
+    monkeypatch.setattr(InlineReplica, "health", starting)
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        prediction = await accept(dispatcher, books)
+        assert books.status(prediction) is Status.QUEUED
+        await until(lambda: books.status(prediction) is Status.SUCCEEDED)
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+
+
+def test_what_is_submitted_while_draining_is_left_to_the_next_start(books: Books, tmp_path: Path):
+    submitted: list[str] = []
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        dispatcher.stop_claiming()
+        submitted.append(await accept(dispatcher, books))
+
+    dispatched(books, tmp_path, test, pace=NEVER_LOOKING)
+    assert books.status(submitted[0]) is Status.QUEUED
+
+
+def test_a_submission_on_its_way_to_a_replica_is_finished_by_the_drain(books: Books, tmp_path: Path):
+    submitted: list[str] = []
+
+    async def test(dispatcher: Dispatcher) -> None:
+        await until(lambda: is_free(dispatcher))
+        submission = books.submission(input=INPUT)
+        accepting = asyncio.create_task(dispatcher.submit(submission, QueueLimits()))
+        await asyncio.sleep(0)
+        dispatcher.stop_claiming()
+        submitted.append((await accepting).prediction_id)
+
+    dispatched(books, tmp_path, test, step_seconds=0.05, pace=NEVER_LOOKING)
+    assert books.status(submitted[0]) is Status.SUCCEEDED

@@ -17,7 +17,8 @@ from bildwerk.domain.prediction import Status
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest, LoraChoice
 from bildwerk.fleet.child import Launch
-from bildwerk.fleet.dispatcher import Dispatcher, Pace
+from bildwerk.fleet.dispatcher import Dispatcher
+from bildwerk.fleet.intake import Pace
 from bildwerk.fleet.local import LocalReplica, Supervision
 from bildwerk.fleet.records import Records
 from bildwerk.jobs.engine_request import as_input, batch_key_text

@@ -78,9 +78,16 @@ class LifeMachine(RuleBasedStateMachine):
         except (InsufficientBalance, QueueFull):
             return multiple()
 
-    @rule(target=jobs, worker=WORKERS, max_images=st.integers(1, 4))
-    def claim(self, worker: str, max_images: int) -> object:
-        return multiple(*self.books.claim(worker, max_images))
+    @rule(target=jobs, worker=WORKERS, max_images=st.integers(1, 4), account=st.none() | accounts)
+    def claim(self, worker: str, max_images: int, account: str | None) -> object:
+        """By a worker with nothing to do; for an account, together with a submission of its."""
+        if account is None:
+            return multiple(*self.books.claim(worker, max_images))
+        try:
+            job = self.books.accept(account, worker=worker).job
+        except (InsufficientBalance, QueueFull):
+            return multiple()
+        return multiple() if job is None else job
 
     @rule(job=jobs, report=REPORTS)
     def report(self, job: Job, report: Report) -> None:

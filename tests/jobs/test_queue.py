@@ -1,5 +1,8 @@
 """Who is claimed, with whom, and for how long."""
 
+import pytest
+
+from bildwerk.domain.errors import InsufficientBalance
 from bildwerk.domain.prediction import FailureCode
 from bildwerk.jobs import lifecycle, queue
 from bildwerk.jobs.fairness import FairShare
@@ -101,3 +104,52 @@ def test_a_heartbeat_tells_of_lost_and_of_unwanted_claims(books: Books):
     books.do(lifecycle.give_back, books.now, lost_claim)
     beat = books.do(queue.heartbeat, books.now, claims, LEASE_MS)
     assert (beat.lost, beat.cancel_requested) == (frozenset({lost}), frozenset({unwanted}))
+
+
+def test_a_submission_is_claimed_at_once_where_nothing_waits(books: Books):
+    accepted = books.accept(images=2)
+    assert accepted.job is not None
+    assert books.steps(accepted.submitted.prediction_id) == ["queued", "running"]
+    found = books.prediction(accepted.submitted.prediction_id)
+    assert (found.status, found.attempts, found.claim_no) == ("running", 1, accepted.job.claim.claim_no)
+    assert books.held() == found.price
+    assert books.succeed(accepted.job)
+    assert books.breaches() == []
+
+
+@pytest.mark.parametrize("waiting", ["another account's", "a suspect's", "another model's"])
+def test_a_submission_stands_behind_whatever_waits(books: Books, waiting: str):
+    if waiting == "a suspect's":
+        books.submit()
+        books.do(lifecycle.retry_or_fail, books.now, books.claim_one().claim, FailureCode.WORKER_LOST, "lost")
+    else:
+        books.submit(books.open_account(), **({"model": "another/model"} if waiting == "another model's" else {}))
+    accepted = books.accept()
+    assert accepted.job is None
+    assert books.status(accepted.submitted.prediction_id) == "queued"
+
+
+def test_a_submission_for_another_model_is_not_claimed(books: Books):
+    assert books.accept(model="another/model").job is None
+
+
+def test_a_repeated_submission_is_claimed_once(books: Books):
+    first, again = books.accept(key="k"), books.accept(key="k")
+    assert first.job is not None
+    assert again.job is None
+    assert again.submitted.prediction_id == first.submitted.prediction_id
+
+
+def test_a_refused_submission_is_not_claimed(books: Books):
+    with pytest.raises(InsufficientBalance):
+        books.accept(books.open_account(grant=1))
+    assert books.claim() == []
+    assert books.breaches() == []
+
+
+def test_what_is_claimed_at_once_counts_as_a_turn(books: Books):
+    """Whose prediction went straight to a worker is not first again when others come to wait."""
+    first, second = sorted([books.account, books.open_account()])
+    books.accept(first)
+    waiting = [books.submit(first), books.submit(second)]
+    assert ids(books.claim()) == [waiting[1]]

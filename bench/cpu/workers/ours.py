@@ -13,7 +13,7 @@ from bench.cpu.material import TIME, Material
 from bench.cpu.workers.step import Task, prepared
 from bench.gpu.networks import Networks
 from bench.gpu.painter import STEPS
-from bildwerk.engine.compile import Bucket
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.cpu import blocks
 from bildwerk.engine.cpu.kernels import Kernels
 from bildwerk.engine.fast_path import Speed, accelerate, best_speed

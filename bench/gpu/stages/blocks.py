@@ -11,7 +11,7 @@ from bench.gpu.timing import kernel_seconds
 from bench.gpu.workbench import Workbench
 from bildwerk.engine import attention_backend, precision, single_buffer
 from bildwerk.engine.attention_backend import Candidate, candidates
-from bildwerk.engine.compile import Compiler, compile_blocks
+from bildwerk.engine.gpu.compile import Compiler, compile_blocks
 from bildwerk.engine.precision import Precision
 from bildwerk.flux.layers import DoubleStreamBlock, SingleStreamBlock
 

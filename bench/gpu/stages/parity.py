@@ -1,18 +1,23 @@
 """Whether speed has cost accuracy: the velocity of each way to run, against float32 on the same weights."""
 
+from dataclasses import replace
 from types import MethodType
 
 import torch
 from torch import Tensor, nn
 
+from bench.gpu.model import reader
 from bench.gpu.networks import Networks, twin
-from bench.gpu.painter import Order, Painter
+from bench.gpu.painter import Order, velocity
 from bench.gpu.record import Number, Numbers
 from bench.gpu.workbench import Workbench
+from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.fast_path import Speed, accelerate
 from bildwerk.engine.precision import Precision, to_float8, token_linears
+from bildwerk.engine.prompt_encoder import EncodedPrompts
 from bildwerk.flux.layers import DoubleStreamBlock, SingleStreamBlock
 from bildwerk.flux.transformer import Flux
+from bildwerk.weights.load import Components
 
 LIMITS = {"bf16": 0.02, "fp8": 0.07}
 OVER_PLAIN_LIMIT = 1.15
@@ -21,23 +26,33 @@ GUTTED_LIMIT = 0.5
 
 @torch.inference_mode()
 def run(bench: Workbench) -> Numbers:
-    order = bench.order(bench.bucket(part=0.5), seed=7)
+    order, engine = bench.order(bench.bucket(part=0.5), seed=7), bench.eager.engine
     txt, pooled = bench.original.t5(order.t5_ids), bench.original.clip(order.clip_ids)
-    exact = Painter(_in_float32(bench), bench.shapes, bench.device, torch.float32).velocity_for(order, txt, pooled)
-    return _judged(bench, _errors(bench, order, txt, pooled, exact), exact)
+    prompts = EncodedPrompts(txt.float(), pooled.float(), (False,) * len(txt))
+    exact = velocity(_read(bench, _in_float32(bench)), order, engine, prompts)
+    return _judged(bench, _errors(bench, order, EncodedPrompts(txt, pooled, prompts.truncated), exact), exact)
 
 
-def _errors(bench: Workbench, order: Order, txt: Tensor, pooled: Tensor, exact: Tensor) -> Numbers:
-    def error(painter: Painter) -> Number:
-        return relative_error(painter.velocity_for(order, txt, pooled), exact)
+def _read(bench: Workbench, networks: Networks) -> Components:
+    return replace(reader(bench.original, bench.shapes)(), transformer=networks.transformer)
+
+
+def _errors(bench: Workbench, order: Order, prompts: EncodedPrompts, exact: Tensor) -> Numbers:
+    half = bench.bucket(part=0.5)
+
+    def error(components: Components) -> Number:
+        return relative_error(velocity(components, order, bench.eager.engine, prompts), exact)
+
+    def fast(precision: Precision = Precision.BF16) -> FluxEngine:
+        return bench.fast(precision, half).engine
 
     return {
-        "eager": error(bench.eager),
-        "fast": error(bench.fast()),
-        "fast, replayed": error(bench.fast()),
-        "fp8": error(bench.fast(Precision.FP8)),
-        "fp8, plain rounding": error(bench.painter(_rounded(bench.original))),
-        "blocks that do nothing": error(bench.painter(_gutted(bench.original))),
+        "eager": error(bench.eager.engine.components),
+        "fast": error(fast().components),
+        "fast, replayed": error(fast().components),
+        "fp8": error(fast(Precision.FP8).components),
+        "fp8, plain rounding": error(_read(bench, _rounded(bench.original))),
+        "blocks that do nothing": error(_read(bench, _gutted(bench.original))),
         "magnitude of the velocity": exact.square().mean().sqrt().item(),
     }
 

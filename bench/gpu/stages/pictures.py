@@ -1,31 +1,36 @@
 """One way to run the networks, measured as a whole and in its parts."""
 
+from dataclasses import asdict
+
 import torch
 
 from bench.gpu.flops import count
-from bench.gpu.painter import STEPS, Painter
+from bench.gpu.model import STEPS
+from bench.gpu.painter import FIRST_STEP, Painter
 from bench.gpu.record import Numbers
 from bench.gpu.timing import interleaved
 from bench.gpu.workbench import Workbench
 from bildwerk.engine.attention_backend import Choice
-from bildwerk.engine.compile import Bucket
+from bildwerk.engine.buckets import Bucket
 
 
 def measured(bench: Workbench, painter: Painter, bucket: Bucket) -> Numbers:
-    """Seconds from token ids to a picture on the host, of each part, and of a step; and the operations in them."""
+    """Seconds from a prompt to a picture on the host, of each part, of a later step; and the operations."""
     order = bench.order(bucket)
     whole = interleaved({"": lambda: painter.paint(order)}, bench.rounds, bench.device)[""]
     parts = painter.laps(order, bench.rounds)
     flops = count(bench.shapes, bucket.height, bucket.width, bucket.batch)
-    step = parts["denoise"] / STEPS
+    step = parts["denoise"] / (STEPS - 1)
+    loop = parts["denoise"] + parts[FIRST_STEP]
     return {
         "bucket": str(bucket),
         "picture": whole.numbers(),
         "parts": {name: seconds for name, seconds in parts.items() if name},
         "step": step,
-        "share outside the loop": 1 - parts["denoise"] / sum(parts.values()),
+        "share outside the loop": 1 - loop / sum(parts.values()),
         "operations": {"step": flops.step, "picture": flops.picture(STEPS)},
         "rate in a step": flops.step / step,
+        "warmth": {**asdict(painter.engine.warmth)},
     }
 
 

@@ -1,17 +1,22 @@
 """Smaller cards, imitated by a limit on the memory that may be taken: what plan is chosen, its peak and its time."""
 
 import gc
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
-from bench.gpu.networks import Networks, Shapes, twin
+from bench.gpu.networks import Networks, Shapes
+from bench.gpu.painter import Painter
 from bench.gpu.record import Number, Numbers
 from bench.gpu.timing import interleaved, seconds_of
 from bench.gpu.workbench import Workbench
-from bildwerk.engine import attention_backend, decoder_attention, placement, single_buffer
-from bildwerk.engine.placement import GIB, ModelShapes, Plan
-from bildwerk.engine.streaming import place
+from bildwerk.engine.engine import FluxEngine
+from bildwerk.engine.gpu.footprint import GIB, footprint
+from bildwerk.engine.gpu.placement import ANY
+from bildwerk.engine.gpu.plan import Plan, plans
+from bildwerk.engine.networks import ModelShapes
+from bildwerk.engine.placed_source import PlacedSource
 
 CARDS = (80, 24, 16, 12, 8)
 """Gigabytes, of which a tenth is left to others."""
@@ -22,7 +27,7 @@ def run(bench: Workbench) -> Numbers:
     """Where there is no CUDA every plan is carried out on the host instead."""
     in_host = _in_host_memory(bench)
     if bench.device.type != "cuda":
-        return {str(plan): _painted(bench, in_host, plan) for plan in placement.PLANS}
+        return {str(plan): _by_plan(bench, in_host, plan) for plan in plans(ANY)}
     bench.release()
     try:
         return {f"{card} GB": _on_card(bench, in_host, int(0.9 * card * 10**9)) for card in CARDS}
@@ -41,13 +46,18 @@ def model_shapes(shapes: Shapes) -> ModelShapes:
     return ModelShapes(shapes.transformer, shapes.t5, shapes.clip, shapes.autoencoder)
 
 
+def _by_plan(bench: Workbench, in_host: Networks, plan: Plan) -> Number:
+    return _painted(bench, lambda: bench.engine(plan.precision, networks=in_host, placement=plan.placement))
+
+
 def _on_card(bench: Workbench, in_host: Networks, limit: int) -> Number:
+    """As the engine chooses for so many free bytes."""
     gc.collect()  # what is streamed is held by its own hooks
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(bench.device).total_memory
     torch.cuda.set_per_process_memory_fraction(limit / total)
-    plans = placement.fitting(limit, model_shapes(bench.shapes), height=bench.shapes.side, width=bench.shapes.side)
-    return placement.start_with_fallback(plans, lambda plan: _painted(bench, in_host, plan))
+    card = replace(bench.accelerator, free_bytes=lambda: limit)
+    return _painted(bench, lambda: bench.engine(networks=in_host, accelerator=card, placement=None))
 
 
 @dataclass(slots=True)
@@ -64,18 +74,17 @@ class _Peak:
         return torch.cuda.max_memory_reserved(self.device) / GIB if self.device.type == "cuda" else None
 
 
-def _painted(bench: Workbench, in_host: Networks, plan: Plan) -> Numbers:
+def _painted(bench: Workbench, load: Callable[[], FluxEngine]) -> Numbers:
     """Without compiling, which does not change what has to lie where."""
-    peak, networks = _Peak(bench.device), twin(in_host)
-    placing = seconds_of(lambda: place(networks, plan, bench.device), bench.device)
-    single_buffer.use(networks.transformer)
-    attention_backend.use(bench.joint_attention().candidate.attend, networks.transformer)
-    decoder_attention.use(bench.decoder_attention().candidate.attend, networks.autoencoder)
-    painter, order = bench.painter(networks), bench.order(bench.bucket())
+    peak, made = _Peak(bench.device), list[FluxEngine]()
+    placing = seconds_of(lambda: made.append(load()), bench.device)
+    [engine] = made
+    painter, order = Painter(engine), bench.order(bench.bucket())
     timing = interleaved({"": lambda: painter.paint(order)}, ROUNDS, bench.device, warm_ups=1)[""]
-    planned = placement.footprint(plan, model_shapes(bench.shapes), height=order.height, width=order.width)
+    assert isinstance(engine.source, PlacedSource)
+    planned = footprint(engine.source.plan, model_shapes(bench.shapes), bench.bucket())
     return {
-        "plan": str(plan),
+        "plan": str(engine.source.plan),
         "planned GiB": planned.total / GIB,
         "peak GiB": peak.gib(),
         "seconds to place": placing,

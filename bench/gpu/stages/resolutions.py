@@ -6,7 +6,7 @@ from statistics import median, quantiles
 from bench.gpu.record import Numbers
 from bench.gpu.timing import seconds_of
 from bench.gpu.workbench import Workbench
-from bildwerk.engine.compile import Bucket, Compilations, warm_up
+from bildwerk.engine.buckets import Bucket
 
 SIZES = ((1.0, 1.0), (0.5, 0.5), (0.75, 1.0), (1.0, 0.75))
 """Parts of the usual side: height, width."""
@@ -15,22 +15,23 @@ TINY_SIZES, TINY_PICTURES = SIZES[:2], 8
 
 
 def run(bench: Workbench) -> Numbers:
-    side, painter = bench.shapes.side, bench.fast()
+    side = bench.shapes.side
     buckets = [
         Bucket(1, int(side * height), int(side * width)) for height, width in (TINY_SIZES if bench.tiny else SIZES)
     ]
-    told: list[str] = []
-    warm = seconds_of(
-        lambda: warm_up(
-            lambda bucket: painter.paint(bench.order(bucket)), buckets, lambda bucket, *_: told.append(str(bucket))
-        ),
-        bench.device,
-    )
+    warm = seconds_of(lambda: [bench.fast(bucket=bucket) for bucket in buckets], bench.device)
+    engine = bench.fast().engine
+    plain_before = engine.warmth.plain_runs
     count = TINY_PICTURES if bench.tiny else PICTURES
     asked = random.Random(0).choices(buckets, k=count)
-    with Compilations() as compiled:
-        taken = [(bucket, _seconds(bench, bucket)) for bucket in asked]
-    found: Numbers = {"warm-up": warm, "warmed": list(told), "pictures": count, "compiled": compiled.count}
+    taken = [(bucket, _seconds(bench, bucket)) for bucket in asked]
+    found: Numbers = {
+        "warm-up": warm,
+        "warmed": [str(bucket) for bucket in buckets],
+        "pictures": count,
+        "compiled": engine.warmth.compiled,
+        "calls in other shapes": engine.warmth.plain_runs - plain_before,
+    }
     return found | _spread(taken)
 
 

@@ -14,8 +14,10 @@ from bildwerk.cli.machine import package_version, read_machine
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.progress_bar import ProgressBar
 from bildwerk.cli.report import TextReport, wants_json, write_json, write_line
+from bildwerk.engine.buckets import Bucket
+from bildwerk.engine.fitting import fit
 from bildwerk.engine.measurement import Measurement, measure
-from bildwerk.engine.request import EngineError
+from bildwerk.engine.request import EngineError, Warmth
 
 PROMPT = "A beautiful landscape with mountains and lake"
 SEED = 26
@@ -31,6 +33,7 @@ class Speed:
     load_seconds: float
     measurement: Measurement
     rates: dict[str, float]
+    warmth: Warmth
 
 
 def bench(
@@ -42,6 +45,7 @@ def bench(
     device: str | None = None,
     dtype: str | None = None,
     precision: str | None = None,
+    placement: str | None = None,
     json: bool | None = None,
 ) -> None:
     """Measure how fast this machine makes pictures, warm, and what it could do at most. No picture is kept.
@@ -61,7 +65,11 @@ def bench(
     dtype
         What to compute in: float32, bfloat16. Default: the model's own.
     precision
-        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype.
+        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype, or int8
+        where the file is.
+    placement
+        Where the model's parts lie on a GPU: resident, text-streamed, modulation-streamed, all-streamed. Default: as
+        the free memory allows.
     json
         Print a JSON object. Default: only where standard output is not a terminal.
     """
@@ -69,7 +77,7 @@ def bench(
         raise CommandError(f"{seconds:g} seconds are outside 0 to {MOST_SECONDS:g}")
     order = take_order(Wishes(PROMPT, Path(tempfile.gettempdir(), "bench.png"), size, steps, SEED, model=model))
     try:
-        speed = measured(order, seconds, Arithmetic(device, dtype, precision))
+        speed = measured(order, seconds, Arithmetic(device, dtype, precision, placement))
     except EngineError as error:
         raise CommandError(str(error)) from error
     if wants_json(json, sys.stdout):
@@ -85,13 +93,20 @@ def measured(order: Order, seconds: float, arithmetic: Arithmetic) -> Speed:
         report = TextReport(bar)
         report.warn(order.warnings)
         started = time.perf_counter()
-        engine: Any = load_engine(order.spec, arithmetic, report)
+        size = Bucket(1, *painted_size(order))
+        engine: Any = load_engine(order.spec, arithmetic, report, [size])
         loaded = time.perf_counter() - started
         found = measure(engine, order.request, seconds, lambda done: bar.show("pictures", done, max(done, 3)))
     from bildwerk.engine.product_rate import describe, product_rates
 
-    device = describe(engine.device, engine.dtype) | {"precision": arithmetic.precision}
-    return Speed(order, device, loaded, found, product_rates(engine.device))
+    device = describe(engine.device, engine.dtype) | {"precision": engine.precision}
+    return Speed(order, device, loaded, found, product_rates(engine.device), engine.warmth)
+
+
+def painted_size(order: Order) -> tuple[int, int]:
+    """Height and width that the model itself paints at."""
+    fitted = fit(order.spec, order.request)
+    return fitted.render_height, fitted.render_width
 
 
 def as_json(speed: Speed) -> dict[str, object]:
@@ -102,6 +117,7 @@ def as_json(speed: Speed) -> dict[str, object]:
         "height": request.height,
         "steps": request.steps,
         **speed.device,
+        "warmth": asdict(speed.warmth),
         "load_seconds": round(speed.load_seconds, 3),
         "first_seconds": round(found.first.seconds, 4),
         "pictures": len(found.pictures),
@@ -127,9 +143,16 @@ def as_text(speed: Speed) -> list[str]:
         f"picture   {found.seconds:8.3f} s   median of {len(found.pictures)}, "
         f"{found.fastest:.3f} to {found.slowest:.3f}; the first {found.first.seconds:.3f}",
         *(stage_line(stage, seconds, found) for stage, seconds in found.stages.items()),
-        f"load      {speed.load_seconds:8.3f} s",
+        f"load      {speed.load_seconds:8.3f} s   {prepared(speed.warmth)}",
         f"products  {rates}",
     ]
+
+
+def prepared(warmth: Warmth) -> str:
+    """What was done for speed, and what came in the way of it while measuring."""
+    faults = f", {warmth.compiled} compiled meanwhile" if warmth.compiled else ""
+    faults += f", {warmth.plain_runs} calls in other shapes" if warmth.plain_runs else ""
+    return f"{warmth.placement}, {warmth.speed}{faults}"
 
 
 def stage_line(stage: str, seconds: float, found: Measurement) -> str:

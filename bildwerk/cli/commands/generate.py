@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from bildwerk.cli.failure import CommandError
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.request import (
     ENGINE_ENVIRONMENT,
     Engine,
@@ -38,6 +40,7 @@ def generate(
     device: str | None = None,
     dtype: str | None = None,
     precision: str | None = None,
+    placement: str | None = None,
     json: bool | None = None,
 ) -> None:
     """Make pictures from a prompt, on this machine.
@@ -69,7 +72,10 @@ def generate(
         What to compute in: float32, bfloat16. Default: the model's own.
     precision
         What the large layers multiply in: bf16, int8, or on a GPU fp8. The narrower, the faster each picture, and
-        the slower the loading. Default: as dtype.
+        the slower the loading. Default: as dtype, or int8 where the file is.
+    placement
+        Where the model's parts lie on a GPU: resident, text-streamed, modulation-streamed, all-streamed. What is
+        streamed lies in the host's memory and visits. Default: as the free memory allows.
     json
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
@@ -79,7 +85,7 @@ def generate(
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
         try:
-            engine = load_engine(order.spec, Arithmetic(device, dtype, precision), report)
+            engine = load_engine(order.spec, Arithmetic(device, dtype, precision, placement), report)
             for batch in order.batches():
                 make_pictures(engine, batch, order, report)
         except EngineError as error:
@@ -94,14 +100,24 @@ class Arithmetic:
     device: str | None = None
     dtype: str | None = None
     precision: str | None = None
+    placement: str | None = None
 
 
-def load_engine(spec: EngineSpec, arithmetic: Arithmetic, report: Report) -> Engine:
+def load_engine(spec: EngineSpec, arithmetic: Arithmetic, report: Report, buckets: Sequence[Bucket] = ()) -> Engine:
+    """buckets: what a GPU is to be made warm for, which takes minutes and is worth it for many pictures."""
     report.progress(Progress("load", 0, 1))
     os.environ.update(ENGINE_ENVIRONMENT | os.environ)
     with needed_for("making pictures here"):
         from bildwerk.engine.engine import FluxEngine
-    engine = FluxEngine.load(spec, arithmetic.device, arithmetic.dtype, arithmetic.precision)
+    engine = FluxEngine.load(
+        spec,
+        arithmetic.device,
+        arithmetic.dtype,
+        arithmetic.precision,
+        placement=arithmetic.placement,
+        buckets=buckets,
+        on_warm=lambda _bucket, done, total: report.progress(Progress("warm up", done, total)),
+    )
     report.progress(Progress("load", 1, 1))
     return engine
 

@@ -33,6 +33,7 @@ def serve(
     data_dir: Path | None = None,
     demo: Annotated[bool, Parameter(negative=())] = False,
     precision: Literal["bf16", "fp8", "int8"] | None = None,
+    placement: Literal["resident", "text-streamed", "modulation-streamed", "all-streamed"] | None = None,
     public_url: str | None = None,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
@@ -56,6 +57,9 @@ def serve(
         Let flux-tiny answer for models whose weights are not here, and say so.
     precision
         What the large layers multiply in; faster the narrower, fp8 on a GPU only. Default: each model's own.
+    placement
+        Where the models' parts lie on a GPU; what is streamed lies in the host's memory and visits. Default: as the
+        GPU's free memory allows, see `bildwerk doctor`.
     public_url
         Where clients reach the server, such as https://pictures.example; requests to other hosts are refused.
     tls_certificate
@@ -78,6 +82,7 @@ def serve(
         public_url=public_url and public_url.rstrip("/"),
         demo=demo,
         precision=precision,
+        placement=placement,
         engine=engine,
         fake_step_seconds=fake_step_seconds,
         behind_proxy=behind_proxy,

@@ -84,13 +84,13 @@ class FastBlocks:
             )
             for i in range(len(img))
         ]
-        return torch.stack([img for img, _ in pairs]), torch.stack([txt for _, txt in pairs])
+        return _stacked([img for img, _ in pairs]), _stacked([txt for _, txt in pairs])
 
     def single_stream(self, block: SingleStreamBlock, x: Tensor, mod: ModulationOut, rotary: Tensor) -> Tensor:
         """As `SingleStreamBlock.forward`."""
         if _is_adapted(block):
             return SingleStreamBlock.forward(block, x, mod, rotary)
-        return torch.stack([self._single_stream(block, x[i], _row(mod, i), rotary) for i in range(len(x))])
+        return _stacked([self._single_stream(block, x[i], _row(mod, i), rotary) for i in range(len(x))])
 
     def _double_stream(self, txt: Stream, img: Stream, rotary: Tensor) -> tuple[Tensor, Tensor]:
         """rotary: (T + L) D/2 2 -> img: L C, txt: T C."""
@@ -125,6 +125,11 @@ class FastBlocks:
         self.kernels.split_heads(product.columns(0, qkv_width), _scales(block.norm), rotary, heads, 0)
         joined: Rows = self.arithmetic.joined(heads, product.columns(qkv_width, product.rows.shape[1]))
         return self.kernels.gated_sum(x, linear2.product(joined), mod.gate)
+
+
+def _stacked(pictures: list[Tensor]) -> Tensor:
+    """One alone is not copied."""
+    return pictures[0].unsqueeze(0) if len(pictures) == 1 else torch.stack(pictures)
 
 
 def notices_hooks(forward: object) -> bool:

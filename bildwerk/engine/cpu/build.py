@@ -1,10 +1,12 @@
 """The kernels, made from their C once for this machine and kept: with whatever C compiler is there.
 
-They are kept in a folder that only its owner may write to, under a name made of all that they depend on.
+They are kept in a folder that only its owner may write to, under a name made of all that they depend on. Where somebody
+else could have put code there, nothing of it is loaded: each process makes its own then, in a folder that is soon gone.
 """
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -13,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -37,9 +40,15 @@ FLAGS = (
 COMPILING_TIMEOUT_SECONDS = 120
 FOLDER_VARIABLE = "XDG_CACHE_HOME"
 
+log = logging.getLogger("bildwerk.engine")
+
 
 class KernelsUnavailableError(Exception):
     """This machine cannot have the kernels; the text says why, in one sentence."""
+
+
+class OpenToOthersError(Exception):
+    """Another user could have put code there; the text says where."""
 
 
 @cache
@@ -49,17 +58,28 @@ def library() -> ctypes.CDLL:
     reasons = []
     for compiler in find_compilers():
         try:
-            path = cache_folder() / f"kernels-{fingerprint(compiler)}.so"
-            return _loaded(path, compiler)
+            return _kept_or_made(f"kernels-{fingerprint(compiler)}.so", compiler)
         except KernelsUnavailableError as error:
             reasons.append(str(error))
     raise KernelsUnavailableError(reasons[0])
 
 
+def _kept_or_made(name: str, compiler: list[str]) -> ctypes.CDLL:
+    try:
+        return _loaded(cache_folder() / name, compiler)
+    except OpenToOthersError as error:
+        log.warning("%s: the kernels are not kept there, and each start compiles them", error)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bildwerk-kernels-") as private:  # mode 700, of this user
+            return _loaded(Path(private) / name, compiler)
+    except OSError as error:
+        raise KernelsUnavailableError(f"there is no folder to make them in: {error.strerror}") from error
+
+
 def _loaded(path: Path, compiler: list[str]) -> ctypes.CDLL:
-    """What is kept there, or where that is missing or damaged, what is made anew."""
-    if path.exists():
-        with suppress(OSError):
+    """What is kept there; or what is made anew, where that is missing, damaged, or not surely our own."""
+    with suppress(OSError):
+        if _is_own(path.lstat(), stat.S_ISREG):
             return ctypes.CDLL(str(path))
     compile_to(path, compiler)
     try:
@@ -110,7 +130,7 @@ def _processor() -> bytes:
 
 
 def cache_folder() -> Path:
-    """Made if it is missing. Raises `KernelsUnavailableError` where somebody else could put code into it."""
+    """Made if it is missing. Raises `OpenToOthersError` where somebody else could put code into it."""
     try:
         folder = _cache_root() / "bildwerk" / "kernels"
         for each in (folder.parent, folder):
@@ -130,9 +150,13 @@ def _cache_root() -> Path:
 
 
 def _require_own(folder: Path) -> None:
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise KernelsUnavailableError(f"the folder {folder} for them belongs, or is open, to other users")
+    if not _is_own(folder.lstat(), stat.S_ISDIR):
+        raise OpenToOthersError(f"the folder {folder} belongs, or is open, to other users")
+
+
+def _is_own(status: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
+    """Of this kind itself, no link; of this user; and for nobody else to write to."""
+    return is_kind(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def compile_to(path: Path, compiler: list[str]) -> None:
@@ -141,6 +165,7 @@ def compile_to(path: Path, compiler: list[str]) -> None:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             made = Path(scratch) / path.name
             _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"], compiler)
+            made.chmod(0o700)  # whatever the umask is: what others may write to would not be loaded
             made.replace(path)
     except OSError as error:
         raise KernelsUnavailableError(f"they cannot be written to {path.parent}: {error.strerror}") from error

@@ -215,6 +215,22 @@ void bildwerk_multiply_few(
 #define QUERIES 96 /* of a block; a multiple of TILE_ROWS */
 #define KEYS 256   /* of a block; a multiple of TILE_COLUMNS */
 #define WIDEST_HEAD 128
+#define FEW_AT_ONCE 4
+#define GROUP 16 /* tokens whose keys lie side by side */
+
+/* x: dim values of a query or a key -> normed, times factor, and turned by the token's angles; pairs of bfloat16. */
+static inline void norm_and_turn(
+    uint32_t *out, const float *x, const float *norm, float factor, const float *angle, long dim) {
+    float squares = 0, normed[WIDEST_HEAD];
+    for (long i = 0; i < dim; i++) squares += x[i] * x[i];
+    factor /= __builtin_sqrtf(squares / dim + 1e-6f);
+    for (long i = 0; i < dim; i++) normed[i] = x[i] * factor * norm[i];
+    for (long i = 0; i < dim / 2; i++) {
+        float cosine = angle[2 * i], sine = angle[2 * i + 1], even = normed[2 * i], odd = normed[2 * i + 1];
+        uint32_t low = narrow(cosine * even - sine * odd), high = narrow(sine * even + cosine * odd);
+        out[i] = low | high << 16;
+    }
+}
 
 /* qkv: rows of `stride`; of each, the queries, keys and values of all heads. Norms queries and keys a head at a time,
    turns them by the tokens' angles (rotary: tokens dim / 2 2), multiplies queries with query_factor. Rows are the tokens
@@ -223,41 +239,49 @@ void bildwerk_split_heads(
     const bf16 *qkv, long stride, const float *row_scales, const float *bias, const float *query_norm,
     const float *key_norm, const float *rotary, float query_factor, long rows, long first, long heads, long dim,
     long query_room, long padded, bf16 *queries, bf16 *keys, bf16 *values) {
-    long width = heads * dim, half = dim / 2;
-#pragma omp parallel for schedule(static, 16)
-    for (long r = 0; r < rows; r++) {
-        long token = first + r;
-        const float *angle = rotary + token * dim;
-        const float *row_scale = row_scales ? row_scales + r : NULL;
+    long width = heads * dim, end = first + rows;
+#pragma omp parallel for schedule(static)
+    for (long group = first / GROUP; group < (end + GROUP - 1) / GROUP; group++) {
+        long begin = group * GROUP < first ? first : group * GROUP;
+        long stop = (group + 1) * GROUP < end ? (group + 1) * GROUP : end;
         for (long h = 0; h < heads; h++) {
-            for (long part = 0; part < 2; part++) {
-                float x[WIDEST_HEAD], squares = 0;
-                long column = part * width + h * dim;
-                const float *norm = part ? key_norm : query_norm;
-                read_row(x, qkv + r * stride + column, dim, row_scale, bias ? bias + column : NULL);
-                for (long i = 0; i < dim; i++) squares += x[i] * x[i];
-                float factor = (part ? 1.0f : query_factor) / __builtin_sqrtf(squares / dim + 1e-6f);
-                for (long i = 0; i < dim; i++) x[i] *= factor * norm[i];
-                uint32_t pairs[WIDEST_HEAD / 2];
-                for (long i = 0; i < half; i++) {
-                    float cosine = angle[2 * i], sine = angle[2 * i + 1], even = x[2 * i], odd = x[2 * i + 1];
-                    uint32_t low = narrow(cosine * even - sine * odd), high = narrow(sine * even + cosine * odd);
-                    pairs[i] = low | high << 16;
-                }
-                if (part == 0) {
-                    memcpy(queries + (h * query_room + token) * dim, pairs, dim * sizeof(bf16));
-                } else {
-                    uint32_t *to = (uint32_t *)keys + (h * padded + token / 16 * 16) * half + token % 16;
-                    for (long i = 0; i < half; i++) to[16 * i] = pairs[i];
+            uint32_t turned[WIDEST_HEAD / 2 * GROUP] __attribute__((aligned(64)));
+            bf16 pair[2][WIDEST_HEAD];
+            for (long token = begin; token < stop; token++) {
+                const bf16 *row = qkv + (token - first) * stride;
+                const float *row_scale = row_scales ? row_scales + token - first : NULL;
+                const float *angle = rotary + token * dim;
+                float x[WIDEST_HEAD];
+                uint32_t turn[WIDEST_HEAD / 2];
+                long column = h * dim;
+                read_row(x, row + column, dim, row_scale, bias ? bias + column : NULL);
+                norm_and_turn(turn, x, query_norm, query_factor, angle, dim);
+                memcpy(queries + (h * query_room + token) * dim, turn, dim * sizeof(bf16));
+                column += width;
+                read_row(x, row + column, dim, row_scale, bias ? bias + column : NULL);
+                norm_and_turn(turn, x, key_norm, 1.0f, angle, dim);
+                for (long i = 0; i < dim / 2; i++) turned[i * GROUP + token % GROUP] = turn[i];
+                column += width;
+                read_row(x, row + column, dim, row_scale, bias ? bias + column : NULL);
+                bf16 *value = pair[token % 2];
+                for (long i = 0; i < dim; i++) value[i] = narrow(x[i]);
+                bf16 *to = values + h * dim * padded + token / 2 * 2 * TILE_COLUMNS;
+                int closes = token % 2 && token > begin, is_alone = !(token % 2) && token + 1 == stop;
+                for (long panel = 0; panel < dim; panel += TILE_COLUMNS, to += TILE_COLUMNS * padded) {
+                    if (closes)
+                        for (long i = 0; i < TILE_COLUMNS; i++)
+                            ((uint32_t *)to)[i] = pair[0][panel + i] | (uint32_t)pair[1][panel + i] << 16;
+                    else if (token % 2 || is_alone)
+                        for (long i = 0; i < TILE_COLUMNS; i++) to[2 * i + token % 2] = value[panel + i];
                 }
             }
-            float x[WIDEST_HEAD];
-            long column = 2 * width + h * dim;
-            read_row(x, qkv + r * stride + column, dim, row_scale, bias ? bias + column : NULL);
-            for (long panel = 0; panel < dim; panel += TILE_COLUMNS) {
-                bf16 *to = values + (h * dim + panel) * padded + token / 2 * 2 * TILE_COLUMNS + token % 2;
-                for (long i = 0; i < TILE_COLUMNS; i++) to[2 * i] = narrow(x[panel + i]);
-            }
+            uint32_t *to = (uint32_t *)keys + (h * padded + group * GROUP) * (dim / 2);
+            if (stop - begin == GROUP)
+                memcpy(to, turned, dim / 2 * GROUP * sizeof(uint32_t));
+            else
+                for (long i = 0; i < dim / 2; i++)
+                    for (long token = begin; token < stop; token++)
+                        to[i * GROUP + token % GROUP] = turned[i * GROUP + token % GROUP];
         }
     }
 }
@@ -335,6 +359,45 @@ static inline void weigh(Block *block, long row, long keys, long valid, long dim
     }
     block->total[row] = is_first ? sum : block->total[row] + sum;
     block->largest[row] = largest;
+}
+
+/* sum: `rows` of them, x times one weight row; x: rows of `inputs`, a multiple of 32. */
+static inline __attribute__((always_inline)) void dot(
+    const bf16 *x, const bf16 *weight, long inputs, int rows, float *sum) {
+    __m512 even[FEW_AT_ONCE], odd[FEW_AT_ONCE]; /* two, since each sum waits for the last */
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) even[r] = odd[r] = _mm512_setzero_ps();
+    for (long i = 0; i < inputs; i += 64) {
+        __m512bh first = (__m512bh)_mm512_loadu_si512(weight + i);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+            even[r] = _mm512_dpbf16_ps(even[r], first, (__m512bh)_mm512_loadu_si512(x + r * inputs + i));
+        if (i + 32 >= inputs) break;
+        __m512bh second = (__m512bh)_mm512_loadu_si512(weight + i + 32);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+            odd[r] = _mm512_dpbf16_ps(odd[r], second, (__m512bh)_mm512_loadu_si512(x + r * inputs + i + 32));
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) sum[r] = _mm512_reduce_add_ps(_mm512_add_ps(even[r], odd[r]));
+}
+
+/* x: rows inputs, a multiple of 32, times weight: outputs inputs, plus bias, which may be NULL -> rows outputs. Each
+   weight is read from memory once. */
+void bildwerk_multiply_few_bf16(
+    const bf16 *x, const bf16 *weight, const bf16 *bias, long rows, long inputs, long outputs, bf16 *out) {
+#pragma omp parallel for schedule(static)
+    for (long o = 0; o < outputs; o++)
+        for (long r = 0; r < rows; r += FEW_AT_ONCE) {
+            const bf16 *some = x + r * inputs, *row = weight + o * inputs;
+            long count = rows - r < FEW_AT_ONCE ? rows - r : FEW_AT_ONCE;
+            float sum[FEW_AT_ONCE];
+            if (count == FEW_AT_ONCE)
+                dot(some, row, inputs, FEW_AT_ONCE, sum);
+            else
+                for (long i = 0; i < count; i++) dot(some + i * inputs, row, inputs, 1, sum + i);
+            for (long i = 0; i < count; i++) out[(r + i) * outputs + o] = narrow(sum[i] + (bias ? widen(bias[o]) : 0));
+        }
 }
 
 int bildwerk_multiplies_bfloat16(void) { return 1; }

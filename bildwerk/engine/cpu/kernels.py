@@ -18,6 +18,9 @@ from bildwerk.engine.cpu.build import KernelsUnavailableError, library
 
 QUERY_ROWS, KEY_ROWS = 96, 64
 """What the rows of queries and of keys and values are padded to a multiple of."""
+KEY_GROUP, VALUE_COLUMNS = 16, 64
+"""Keys lie in groups of so many tokens, values in panels of so many columns."""
+FEW_INPUTS_MULTIPLE = 32
 HEAD_DIM_MULTIPLE, MAX_HEAD_DIM = 64, 128
 MAX_ROW_WIDTH = 32768
 MAX_CHANNELS = 1024
@@ -38,6 +41,7 @@ SIGNATURES = {
     "attend": "bf16 bf16 bf16 n n n n n rows n",
     "group_norm_silu": "bf16 f32 f32 n n n real bf16",
     "multiply_few": "f32 i8 f32 f32 n n n f32",
+    "multiply_few_bf16": "bf16 bf16 bf16 n n n bf16",
 }
 """Of the functions in C: numbers, and tensors by their type; `rows` are of bfloat16, perhaps columns of wider ones."""
 
@@ -75,10 +79,16 @@ class Heads:
     def __init__(self, heads: int, tokens: int, dim: int) -> None:
         self.heads, self.tokens, self.dim = heads, tokens, dim
         self.query_room, self.key_room = _padded(tokens, QUERY_ROWS), _padded(tokens, KEY_ROWS)
-        # What lies beyond the last token is multiplied with weights of zero: it must be a number.
-        self.queries = torch.zeros(heads * self.query_room * dim, dtype=torch.bfloat16)
-        self.keys = torch.zeros(heads * self.key_room * dim, dtype=torch.bfloat16)
-        self.values = torch.zeros_like(self.keys)
+        self.queries = torch.empty(heads * self.query_room * dim, dtype=torch.bfloat16)
+        self.keys = torch.empty(heads * self.key_room * dim, dtype=torch.bfloat16)
+        self.values = torch.empty_like(self.keys)
+        self._fill_beyond_last_token()
+
+    def _fill_beyond_last_token(self) -> None:
+        """What lies there is multiplied with weights of zero: it must be a number."""
+        self.queries.view(self.heads, self.query_room, self.dim)[:, self.tokens :] = 0
+        self.keys.view(self.heads, self.key_room // KEY_GROUP, -1)[:, self.tokens // KEY_GROUP :] = 0
+        self.values.view(-1, self.key_room // 2, 2 * VALUE_COLUMNS)[:, self.tokens // 2 :] = 0
 
     @property
     def width(self) -> int:
@@ -199,6 +209,15 @@ class Kernels:
         _require_widths(inputs)
         out = torch.empty(rows, outputs)
         self._call("multiply_few", x, levels, scales, bias, rows, inputs, outputs, out)
+        return out
+
+    def multiply_few_bf16(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """x: R K, weight: O K, bias: O -> R O."""
+        (rows, inputs), outputs = x.shape, len(weight)
+        if inputs % FEW_INPUTS_MULTIPLE or weight.shape[1] != inputs:
+            raise ValueError(f"this kernel multiplies multiples of {FEW_INPUTS_MULTIPLE} inputs, not {inputs}")
+        out = torch.empty(rows, outputs, dtype=torch.bfloat16)
+        self._call("multiply_few_bf16", x, weight, bias, rows, inputs, outputs, out)
         return out
 
     def _call(self, name: str, *arguments: object) -> None:

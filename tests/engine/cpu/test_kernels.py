@@ -110,6 +110,19 @@ def test_attention(kernels: Kernels, tokens: int, cut: int, dim: int) -> None:
     assert (given - expected).norm() <= 0.006 * expected.norm()
 
 
+def test_attention_reads_no_memory_that_nobody_wrote(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the last token too: a weight of zero times NaN would be NaN."""
+
+    def full_of_nan(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.full(shape, math.nan, dtype=dtype)
+
+    qkv, norms, rotary = _random(77, 3 * 2 * 128), (torch.rand(128), torch.rand(128)), torch.randn(77, 64, 2)
+    expected = _attend(kernels, qkv, norms, rotary, 5, 128)
+    monkeypatch.setattr(torch, "empty", full_of_nan)
+    monkeypatch.setattr(torch, "empty_like", lambda x: full_of_nan(*x.shape, dtype=x.dtype))
+    assert torch.equal(_attend(kernels, qkv, norms, rotary, 5, 128), expected)
+
+
 def test_attention_sees_what_stands_out(kernels: Kernels) -> None:
     """A key that fits far better than those of the blocks before it takes all the weight."""
     tokens, dim, loud = 600, 64, 550

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.gpu.networks import Networks, networks, shared, twin
 from bildwerk.engine.attention_backend import matmul_attention
-from bildwerk.engine.compile import Bucket
+from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.cpu.features import CpuFeatures, cpu_features
 from bildwerk.engine.cpu.kernels import Kernels
 from bildwerk.engine.cpu.linears import Bfloat16Linear, Int8Linear, PackedLinear, WidenedLinear
@@ -63,6 +63,15 @@ def test_the_velocity_keeps_within_the_limit(kernels: Kernels, precision: Precis
     given = _given()
     assert _runs_on_kernels(fast.transformer)
     assert 1e-4 < relative_error(velocity(fast.transformer, given), _exact(plain, given)) <= LIMITS[precision]
+
+
+def test_what_sees_few_rows_is_multiplied_where_it_lies(kernels: Kernels) -> None:
+    plain, fast = _fast(Precision.BF16)
+    for name in ("double_blocks.0.img_mod.lin", "single_blocks.0.modulation.lin", "time_in.out_layer"):
+        layer = fast.transformer.get_submodule(name)
+        assert "FewRows" in repr(layer.forward)
+        assert layer.weight.data_ptr() == plain.transformer.get_submodule(name).weight.data_ptr()
+    assert "FewRows" in repr(fast.transformer.final_layer.adaLN_modulation[1].forward)
 
 
 def test_int8_loses_no_more_than_its_rounding(kernels: Kernels) -> None:

@@ -3,16 +3,18 @@ import torch
 from torch import Tensor, nn
 
 from bench.gpu.networks import TINY, Networks, networks, twin
-from bildwerk.engine.compile import Compilations, Compiler, compile_blocks
-from bildwerk.engine.copies import PlainCopies
-from bildwerk.engine.placement import PLANS, Plan
+from bildwerk.engine.gpu.compile import Compilations, Compiler, compile_blocks
+from bildwerk.engine.gpu.copies import PlainCopies
+from bildwerk.engine.gpu.footprint import blocks_of
+from bildwerk.engine.gpu.plan import Placement, Plan, plans
+from bildwerk.engine.gpu.streaming import Streamed, place
 from bildwerk.engine.precision import Precision
-from bildwerk.engine.streaming import Streamed, place
+from bildwerk.flux.layers import Modulation
 from tests.engine.velocity import inputs, relative_error, velocity
 
 CPU = torch.device("cpu")
 IDS = torch.arange(16).unsqueeze(0)
-EVERYTHING = Plan("", Precision.BF16, streams_text=True, streams_modulation=True, streams_blocks=True)
+EVERYTHING = Plan(Placement.ALL_STREAMED, Precision.BF16)
 
 
 class SlowCopies(PlainCopies):
@@ -44,7 +46,7 @@ def _both(model: Networks) -> list[Tensor]:
         return [model.t5(IDS), velocity(model.transformer, inputs(TINY))]
 
 
-@pytest.mark.parametrize("plan", [plan for plan in PLANS if plan.precision is Precision.BF16], ids=str)
+@pytest.mark.parametrize("plan", plans([Precision.BF16]), ids=str)
 def test_a_placed_model_answers_as_before(plan: Plan) -> None:
     original = networks(TINY, CPU, torch.float32)
     placed = twin(original)
@@ -56,16 +58,16 @@ def test_a_placed_model_answers_as_before(plan: Plan) -> None:
 
 def test_eight_bit_weights_can_travel_too() -> None:
     answers = []
-    for streams in (False, True):
+    for placement in (Placement.RESIDENT, Placement.ALL_STREAMED):
         model = networks(TINY, CPU, torch.float32)
-        place(model, Plan("", Precision.FP8, streams_blocks=streams, streams_modulation=streams), CPU, SlowCopies)
+        place(model, Plan(placement, Precision.FP8), CPU, SlowCopies)
         answers.append(velocity(model.transformer, inputs(TINY)))
     assert relative_error(answers[1], answers[0]) <= 1e-6
 
 
 def test_each_visit_is_one_copy_and_the_next_has_begun_by_then() -> None:
     model, copies = networks(TINY, CPU, torch.float32), SlowCopies()
-    place(model, Plan("", Precision.BF16, streams_blocks=True), CPU, lambda _device: copies)
+    Streamed(blocks_of(model.transformer), CPU, copies, (Modulation,))
     for _ in range(3):
         velocity(model.transformer, inputs(TINY))
     assert copies.count == 3 * 5 + 1

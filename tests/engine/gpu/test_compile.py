@@ -2,14 +2,13 @@ import pytest
 import torch
 
 from bench.gpu.networks import TINY, networks, twin
-from bildwerk.engine.compile import (
-    Bucket,
+from bildwerk.engine.gpu.compile import (
     Compilations,
     Compiler,
     allow_recompiling,
     compile_blocks,
     compile_decoder,
-    warm_up,
+    uncompiled,
 )
 from bildwerk.flux.transformer import Flux
 from tests.engine.velocity import inputs, relative_error, velocity
@@ -55,6 +54,14 @@ def test_a_warm_shape_compiles_nothing_and_a_new_one_does() -> None:
     assert (warm.count, cold.count) == (0, 2)
 
 
+def test_what_is_asked_for_uncompiled_compiles_nothing_and_is_the_same() -> None:
+    plain, fast = _compiled()
+    given = inputs(TINY)
+    with Compilations() as compiled, uncompiled():
+        assert relative_error(velocity(fast, given), velocity(plain, given)) <= 1e-6
+    assert compiled.count == 0
+
+
 def test_many_shapes_stay_compiled_when_they_were_announced() -> None:
     _, fast = _compiled()
     sides = tuple(range(2, 20, 2))
@@ -77,21 +84,6 @@ def test_the_decoder_is_compiled_in_the_format_of_convolutions() -> None:
     assert compiled.count == 1
     assert fast.autoencoder.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     assert plain.autoencoder.decoder.conv_in.weight.is_contiguous()
-
-
-def test_warming_up_runs_every_bucket_twice_and_tells() -> None:
-    buckets = [Bucket(1, 64, 64), Bucket(2, 64, 96)]
-    ran, told = [], []
-    warm_up(ran.append, buckets, lambda bucket, done, total: told.append((str(bucket), done, total)))
-    assert ran == [buckets[0], buckets[0], buckets[1], buckets[1]]
-    assert told == [("1 x 64x64", 1, 2), ("2 x 96x64", 2, 2)]
-
-
-def test_a_bucket_that_compiles_every_time_is_refused() -> None:
-    _, fast = _compiled()
-    sides = iter((8, 16))
-    with pytest.raises(RuntimeError, match="bucket 1 x 64x64 does not stay compiled"):
-        warm_up(lambda _bucket: velocity(fast, inputs(TINY, side=next(sides))), [Bucket(1, 64, 64)])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # what torch itself imports

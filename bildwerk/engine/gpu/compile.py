@@ -2,11 +2,12 @@
 
 B batch, T text tokens, H W pixels.
 
-A shape that was not warmed compiles in the middle of a request; `Compilations` counts what should be zero then.
+A shape that was not warmed would compile in the middle of a request; `Compilations` counts what should be zero then.
 Everything is compiled whole (`fullgraph`), so that what cannot be compiled raises instead of running slowly.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MethodType
 from typing import ParamSpec, Self, TypeVar
@@ -21,18 +22,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BLOCK_CLASSES: tuple[type[nn.Module], ...] = (DoubleStreamBlock, SingleStreamBlock)
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A shape that requests come in: how many pictures at once, and their sides in pixels."""
-
-    batch: int
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.batch} x {self.width}x{self.height}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +57,11 @@ def compile_decoder(autoencoder: Autoencoder, compiler: Compiler) -> None:
     autoencoder.decoder.forward = compiler.compiled(autoencoder.decoder.forward)  # type: ignore[method-assign]
 
 
+def uncompiled() -> AbstractContextManager[object]:
+    """While entered, what was compiled runs as it is written, and nothing compiles."""
+    return torch.compiler.set_stance("force_eager")
+
+
 class Compilations:
     """How many graphs were compiled inside of a `with`; beyond torch's own limit on recompiling it raises instead."""
 
@@ -75,14 +69,15 @@ class Compilations:
         self.count = 0
 
     def __enter__(self) -> Self:
-        self._before = _compiled_graphs()
+        self._before = compiled_graphs()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.count = _compiled_graphs() - self._before
+        self.count = compiled_graphs() - self._before
 
 
-def _compiled_graphs() -> int:
+def compiled_graphs() -> int:
+    """In this process, until now."""
     from torch._dynamo.utils import counters  # takes longer to import than all the rest of torch
 
     return counters["stats"]["unique_graphs"]
@@ -93,22 +88,3 @@ def allow_recompiling(shapes: int) -> None:
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, 2 * shapes)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 16 * shapes)
-
-
-def warm_up(
-    run: Callable[[Bucket], object],
-    buckets: Sequence[Bucket],
-    on_warm: Callable[[Bucket, int, int], None] = lambda *_: None,
-) -> None:
-    """Run each bucket until it is compiled and captured; `on_warm` hears the bucket, how many are done, of how many.
-
-    Raises `RuntimeError` where a bucket still compiles the second time it is run: it would in every request.
-    """
-    allow_recompiling(len(buckets))
-    for done, bucket in enumerate(buckets, start=1):
-        run(bucket)
-        with Compilations() as again:
-            run(bucket)
-        if again.count:
-            raise RuntimeError(f"bucket {bucket} does not stay compiled: {again.count} graphs were compiled again")
-        on_warm(bucket, done, len(buckets))

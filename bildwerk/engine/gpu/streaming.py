@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from bildwerk.engine import precision
-from bildwerk.engine.copies import Copies, CudaCopies, MakeCopies, PlainCopies
+from bildwerk.engine.gpu.copies import Copies, CudaCopies, MakeCopies, PlainCopies
+from bildwerk.engine.gpu.footprint import SLOTS, blocks_of, modulations_of, tensors_of, text_blocks_of
+from bildwerk.engine.gpu.plan import Plan
 from bildwerk.engine.networks import Networks
-from bildwerk.engine.placement import SLOTS, Plan
-from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
-from bildwerk.flux.t5 import Block as T5Block
+from bildwerk.flux.layers import Modulation
 
 ALIGNMENT = 256
+MARK = "_is_streamed"
+HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,10 @@ class Unit:
     host: Tensor
 
     @classmethod
-    def of(cls, module: nn.Module, apart: tuple[type[nn.Module], ...], pinned: bool) -> "Unit":
-        """Takes the module's weights off the device; those of the classes `apart` stay where they are."""
-        tensors = tuple(_tensors(module, apart))
-        host = torch.empty(sum(_padded(x) for x in tensors), dtype=torch.uint8, pin_memory=pinned)
+    def of(cls, module: nn.Module, apart: tuple[type[nn.Module], ...], on: torch.device, pinned: bool) -> "Unit":
+        """Takes the module's weights to the host `on`; those of the classes `apart` stay where they are."""
+        tensors = tuple(tensors_of(module, apart))
+        host = torch.empty(sum(_padded(x) for x in tensors), dtype=torch.uint8, device=on, pin_memory=pinned)
         unit = cls(module, tensors, host)
         for tensor, place in zip(tensors, unit.views(host), strict=True):
             place.copy_(tensor)
@@ -54,17 +56,14 @@ class Unit:
             tensor.data = place
 
 
-def _tensors(module: nn.Module, apart: tuple[type[nn.Module], ...]) -> Iterable[Tensor]:
-    if not isinstance(module, apart):
-        yield from module.parameters(recurse=False)
-        yield from module.buffers(recurse=False)
-        for child in module.children():
-            yield from _tensors(child, apart)
-
-
 def _padded(tensor: Tensor) -> int:
     size = tensor.numel() * tensor.element_size()
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def is_streamed(module: nn.Module) -> bool:
+    """Whether the weights of this very module lie elsewhere from call to call, so that it cannot be recorded."""
+    return MARK in module.__dict__
 
 
 class Streamed:
@@ -76,13 +75,15 @@ class Streamed:
         device: torch.device,
         copies: Copies,
         apart: tuple[type[nn.Module], ...] = (),
+        host: torch.device = HOST,
     ) -> None:
-        self.units = [Unit.of(module, apart, pinned=device.type == "cuda") for module in modules]
+        self.units = [Unit.of(module, apart, host, pinned=device.type == "cuda") for module in modules]
         largest = max(unit.host.numel() for unit in self.units)
         self.slots = [torch.empty(largest, dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._copies = copies
         self._coming: tuple[int, int] | None = None  # unit, slot
         for index, unit in enumerate(self.units):
+            unit.module.__dict__[MARK] = True
             unit.module.register_forward_pre_hook(lambda *_, index=index: self._arrive(index))
             unit.module.register_forward_hook(lambda *_, index=index: self._leave(index), always_call=True)
 
@@ -111,19 +112,23 @@ class Streamed:
         self.units[index].bind(self.units[index].host)
 
 
-def place(networks: Networks, plan: Plan, device: torch.device, copies: MakeCopies | None = None) -> list[Streamed]:
+def place(
+    networks: Networks,
+    plan: Plan,
+    device: torch.device,
+    copies: MakeCopies | None = None,
+    host: torch.device = HOST,
+) -> list[Streamed]:
     """Put every part where the plan says, quantized as it says; the networks come from the host's memory.
 
-    Never more than one block is on the device before it is in its place. What is streamed cannot be graphed.
+    Never more than one block is on the device before it is in its place. What is streamed cannot be recorded.
     """
-    flux = networks.transformer
-    blocks = [block for block in flux.modules() if isinstance(block, DoubleStreamBlock | SingleStreamBlock)]
-    modulations = [part for part in flux.modules() if isinstance(part, Modulation)]
-    texts = [block for block in networks.t5.modules() if isinstance(block, T5Block)]
-    _quantize(blocks, plan, device)
+    blocks, modulations = blocks_of(networks.transformer), modulations_of(networks.transformer)
+    texts = text_blocks_of(networks.t5)
+    _quantize(blocks, plan, device, host)
     make_copies = copies or (CudaCopies if device.type == "cuda" else PlainCopies)
     streamed = [
-        Streamed(modules, device, make_copies(device), apart)
+        Streamed(modules, device, make_copies(device), apart, host)
         for modules, apart, wanted in (
             (blocks, (Modulation,), plan.streams_blocks),
             (modulations, (), plan.streams_modulation),
@@ -135,16 +140,16 @@ def place(networks: Networks, plan: Plan, device: torch.device, copies: MakeCopi
     return streamed
 
 
-def _quantize(blocks: Iterable[nn.Module], plan: Plan, device: torch.device) -> None:
+def _quantize(blocks: Iterable[nn.Module], plan: Plan, device: torch.device, host: torch.device) -> None:
     """One block at a time on the device, which is quick at it."""
     if plan.precision is precision.Precision.BF16:
         return
     for block in blocks:
         block.to(device)
         precision.use(plan.precision, block)
-        block.to("cpu" if plan.streams_blocks else device)
+        block.to(host if plan.streams_blocks else device)
         if plan.streams_modulation:
-            _to(block, Modulation, torch.device("cpu"))
+            _to(block, Modulation, host)
 
 
 def _to(block: nn.Module, kind: type[nn.Module], device: torch.device) -> None:

@@ -27,6 +27,7 @@ class CudaCopies:
     """On a stream of its own; the host waits for nothing."""
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._stream = torch.cuda.Stream(device)
         self._filled: dict[int, torch.cuda.Event] = {}
         self._free: dict[int, torch.cuda.Event] = {}
@@ -39,10 +40,10 @@ class CudaCopies:
             self._filled[slot] = self._stream.record_event()
 
     def wait(self, slot: int) -> None:
-        torch.cuda.current_stream().wait_event(self._filled[slot])
+        torch.cuda.current_stream(self._device).wait_event(self._filled[slot])
 
     def release(self, slot: int) -> None:
-        self._free[slot] = torch.cuda.current_stream().record_event()
+        self._free[slot] = torch.cuda.current_stream(self._device).record_event()
 
 
 class PlainCopies:

@@ -1,0 +1,192 @@
+"""A model on a GPU: laid out as the free memory allows, made fast, and laid out anew where the memory runs out."""
+
+import gc
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from bildwerk.engine import out_of_memory
+from bildwerk.engine.arithmetic import Arithmetic
+from bildwerk.engine.buckets import Bucket
+from bildwerk.engine.fast_path import accelerate, timed_speed
+from bildwerk.engine.gpu.accelerator import Accelerator
+from bildwerk.engine.gpu.compile import compiled_graphs, uncompiled
+from bildwerk.engine.gpu.placement import fitting
+from bildwerk.engine.gpu.plan import Placement, Plan, plans
+from bildwerk.engine.gpu.recorder import Recorder
+from bildwerk.engine.gpu.streaming import place
+from bildwerk.engine.precision import Precision
+from bildwerk.engine.request import EngineError, EngineSpec, OutOfMemoryError, Warmth
+from bildwerk.weights.load import Components, load_components
+
+log = logging.getLogger("bildwerk.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What is done for speed, beside the choice of attention."""
+
+    name: str
+    compiles: bool = False
+    records: bool = False
+
+
+AS_WRITTEN, UNPREPARED = Effort("as written"), Effort("attention chosen")
+EFFORTS = (Effort("compiled and recorded", compiles=True, records=True), Effort("recorded", records=True), UNPREPARED)
+"""Best first; where one fails, the next."""
+
+
+class PlacedSource:
+    """`wanted`: where the parts are to lie whatever is free. `buckets`: what to compile and record for; none, nothing,
+    since both take longer than a picture. `read`: what else than the folder gives the networks."""
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        arithmetic: Arithmetic,
+        accelerator: Accelerator,
+        wanted: Placement | None = None,
+        buckets: Sequence[Bucket] = (),
+        *,
+        eager: bool = False,
+        read: Callable[[], Components] | None = None,
+    ) -> None:
+        self._read = read or (lambda: load_components(spec.folder, arithmetic.dtype, "cpu"))
+        self.spec, self.arithmetic, self.accelerator, self.wanted = spec, arithmetic, accelerator, wanted
+        is_prepared = bool(buckets) and not eager and arithmetic.precision is not None
+        self.buckets: Sequence[Bucket] = tuple(buckets) if is_prepared else ()
+        is_as_written = eager or arithmetic.precision is None
+        self._efforts: Sequence[Effort] = (AS_WRITTEN,) if is_as_written else EFFORTS if self.buckets else (UNPREPARED,)
+        self._precisions = (Precision.BF16,) if is_as_written else self._allowed_precisions()
+        self._plans: Sequence[Plan] = ()
+        self._recorder = Recorder(accelerator.graphs(), uncompiled)
+        self._compiled_before: int | None = None
+        self._has_fallen = False
+
+    def _allowed_precisions(self) -> tuple[Precision, ...]:
+        """What was asked for, or else eight bits where bfloat16 does not fit."""
+        asked, eight_bits = self.arithmetic.precision, self.accelerator.eight_bits
+        assert asked is not None
+        if asked is Precision.FP8 and eight_bits is not Precision.FP8:
+            raise EngineError(
+                f"precision fp8 cannot be had on {self.accelerator.device}, which has no products of float8; int8 can"
+            )
+        return (asked,) if self.arithmetic.is_asked or asked is not Precision.BF16 else (asked, eight_bits)
+
+    @property
+    def effort(self) -> Effort:
+        return self._efforts[0]
+
+    @property
+    def plan(self) -> Plan:
+        """Of the networks that `components` has made."""
+        return self._plans[0]
+
+    @property
+    def precision(self) -> Precision | None:
+        return None if self.effort is AS_WRITTEN else self.plan.precision
+
+    @property
+    def warmth(self) -> Warmth:
+        before = self._compiled_before
+        is_as_stored = self.arithmetic.precision is None
+        return Warmth(
+            str(self.plan.placement if is_as_stored else self.plan),
+            self.effort.name,
+            self._recorder.recorded,
+            0 if before is None else compiled_graphs() - before,
+            self._recorder.plain_runs,
+        )
+
+    def components(self) -> Components:
+        """As `ModelSource.components`. Where the chosen plan does not fit after all, the next one is taken."""
+        while True:
+            try:
+                return self._equipped()
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory.is_out_of_memory(error) or len(self._plans) < 2:
+                    raise
+                self._take_next_plan(str(error))
+            self._release()
+
+    def open(self) -> None:
+        self._recorder.is_open = True
+
+    def seal(self) -> None:
+        self._recorder.seal()
+        if self.effort.compiles:
+            self._compiled_before = compiled_graphs()
+
+    @property
+    def can_fall_back(self) -> bool:
+        """Once, after the warm-up."""
+        return len(self._plans) > 1 and not self._has_fallen
+
+    def fall_back(self, reason: str) -> None:
+        """After the warm-up what comes then is neither compiled nor recorded, which would take minutes."""
+        self._take_next_plan(reason)
+        if not self._recorder.is_open:
+            self._has_fallen = True
+            self._efforts = self._efforts[-1:]
+        self._release()
+
+    @property
+    def can_slow_down(self) -> bool:
+        return len(self._efforts) > 1
+
+    def slow_down(self, reason: str) -> None:
+        tried, self._efforts = self._efforts[0], self._efforts[1:]
+        log.warning("%s cannot be %s (%s); going on with it %s", self.spec.id, tried.name, reason, self.effort.name)
+        self._release()
+
+    def _take_next_plan(self, reason: str) -> None:
+        tried, self._plans = self._plans[0], self._plans[1:]
+        log.warning("%s: %s did not fit after all (%s); going on with %s", self.spec.id, tried, reason, self.plan)
+
+    def _release(self) -> None:
+        """Hand back what the networks before have held."""
+        if self.effort.records or self.effort.compiles or self._compiled_before is not None:
+            torch.compiler.reset()
+        gc.collect()
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _equipped(self) -> Components:
+        read = self._read()
+        if not self._plans:
+            self._plans = self._chosen_plans(read)
+        place(read, self.plan, self.accelerator.device, self.accelerator.copies)
+        if self.effort is not AS_WRITTEN:
+            self._accelerate(read)
+        return read
+
+    def _accelerate(self, placed: Components) -> None:
+        is_sealed = not self._recorder.is_open
+        self._recorder = Recorder(self.accelerator.graphs(), uncompiled)
+        if is_sealed:
+            self._recorder.seal()
+        usual = Bucket(1, self.spec.default_height, self.spec.default_width)
+        speed = timed_speed(placed, usual, self.spec.max_text_tokens)
+        if self.effort.compiles:
+            speed = replace(speed, compiler=self.accelerator.compiler)
+        if self.effort.records:
+            speed = replace(speed, recorder=self._recorder)
+        accelerate(placed, speed)
+
+    def _chosen_plans(self, read: Components) -> Sequence[Plan]:
+        wanted = None if self.wanted is None else [Plan(self.wanted, precision) for precision in self._precisions]
+        among = wanted or plans(self._precisions)
+        largest = max(self.buckets, key=_pixels, default=Bucket(1, self.spec.default_height, self.spec.default_width))
+        try:
+            return fitting(self.accelerator.free_bytes(), read, among, largest, records=self.effort.records)
+        except OutOfMemoryError as reason:
+            if self.wanted is None:
+                raise
+            log.warning("%s: %s, but that is what was asked for", self.spec.id, reason)
+            return among[:1]
+
+
+def _pixels(bucket: Bucket) -> int:
+    return bucket.batch * bucket.height * bucket.width

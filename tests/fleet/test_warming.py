@@ -1,0 +1,50 @@
+"""A replica whose child takes its time to become warm, and one that finds itself not warm after all."""
+
+import asyncio
+import sys
+
+import pytest
+from structlog.testing import capture_logs
+
+from bildwerk.engine.request import GenerateRequest
+from bildwerk.fleet import child
+from bildwerk.fleet.child import Launch
+from bildwerk.fleet.local import LocalReplica, Supervision
+
+SLOWLY_WARM = """
+import sys
+from bildwerk.engine.frames import pack, read_frame
+def say(**header):
+    sys.stdout.buffer.write(pack(header)); sys.stdout.buffer.flush()
+WARM = {"placement": "resident (bf16)", "speed": "compiled and recorded", "recorded": 5, "compiled": 0, "plain_runs": 0}
+read_frame(sys.stdin.buffer)
+say(kind="warming", bucket="1 x 512x512", done=1, total=2)
+say(kind="warming", bucket="4 x 512x512", done=2, total=2)
+say(kind="ready", warmth=WARM)
+for compiled in (0, 2):
+    read_frame(sys.stdin.buffer)
+    say(kind="done", warmth={**WARM, "compiled": compiled})
+read_frame(sys.stdin.buffer)
+"""
+
+
+def test_warming_is_logged_and_so_is_what_compiled_in_the_middle_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", SLOWLY_WARM))
+
+    async def run() -> None:
+        replica = LocalReplica("slow", frozenset(), 4, Launch({}, load_seconds=60), Supervision())
+        running = asyncio.create_task(replica.run())
+        await replica.wait_until_ready()
+        for _ in range(2):
+            assert [event async for event in replica.generate([GenerateRequest("a lake", 64, 64, 4, 7)])] == []
+        await replica.stop()
+        await running
+
+    with capture_logs() as logged:
+        asyncio.run(run())
+    warming = [(line["size"], line["done"], line["of"]) for line in logged if line["event"] == "worker warming up"]
+    assert warming == [("1 x 512x512", 1, 2), ("4 x 512x512", 2, 2)]
+    [ready] = [line for line in logged if line["event"] == "worker ready"]
+    assert (ready["placement"], ready["recorded"]) == ("resident (bf16)", 5)
+    [late] = [line for line in logged if line["event"] == "worker not warm for a batch"]
+    assert (late["log_level"], late["compiled"]) == ("warning", 2)
