@@ -101,7 +101,7 @@ def lifespan_of(context: Context, dispatcher: Dispatcher) -> Lifespan[Starlette]
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if warning := sqlite_warning():
-            log.warning(warning)
+            log.debug(warning)  # the service avoids the defect: nothing is to be done
         await dispatcher.start()
         upkeep = start_upkeep(context)
         try:
@@ -156,7 +156,7 @@ def what_is_served(settings: Settings, catalog: Catalog) -> Offer:
         name: frozenset({name, *(stand_ins if name == DEMO_MODEL else ())}) for name in catalog if name not in missing
     }
     for name, stand_in in stand_ins.items():
-        log.warning("demo: another model stands in", model=name, stand_in=stand_in, real_weights=missing[name])
+        log.info(f"demo: {stand_in} answers for {name}, whose weights are not here")
     return Offer(engines, stand_ins, {} if can_stand_in else missing)
 
 

@@ -6,21 +6,16 @@ were not taken, and the service lives; afterwards all that was acknowledged is m
     python -m bench.soak.full_disks [--rounds 10] [--minutes 10] [--seed N]
 """
 
-import argparse
 import random
-import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.circumstances import circumstances
-from bench.soak.disk import NoDisk, command
+from bench.soak.disk import command
+from bench.soak.lane import Course, perform
 from bench.soak.orders import Crowd, OrderBook
-from bench.soak.power_cuts import LIFTED, recovered, statuses
-from bench.soak.record import keep
-from bench.soak.stops import odd_answers
+from bench.soak.recovery import LIFTED, odd_answers, recovered
 from tests.faults.damage import QUICK
 from tests.live_service import LiveService, live_service
 
@@ -53,49 +48,23 @@ def fill_under_load(service: LiveService, folder: Path, book: OrderBook, name: s
     return [*recovered(service, book), *odd_answers(book)]
 
 
-def run(folder: Path, rounds: int, minutes: float, seed: int) -> dict[str, Any]:
+def run(course: Course) -> dict[str, Any]:
     """Raises `NoDisk` where no disk of a fixed size can be mounted."""
+    folder = course.folder
     command("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder))
-    book, chance = OrderBook(), random.Random(seed)
-    breaches: list[str] = []
-    started, done = time.monotonic(), 0
     try:
         options = ("--fake-step-seconds", "0.01")
         with live_service(folder / "data", *options, environment={**QUICK, **LIFTED, **UNGUARDED}) as service:
-            while done < rounds and time.monotonic() - started < minutes * 60 and not breaches:
-                breaches += fill_under_load(service, folder, book, f"round-{done}", chance)
-                done += 1
-            ended = Counter(statuses(service).values())
+            for number in course.numbered():
+                course.breaches += fill_under_load(service, folder, course.book, f"round-{number}", course.chance)
+            course.take_down(service)
     finally:
         command("umount", "-l", str(folder))
-    return {
-        "seed": seed,
-        "times full": done,
-        "acknowledged": len(book.acknowledged),
-        "answers": {str(status): count for status, count in sorted(book.statuses.items())},
-        "ended": dict(ended),
-        "breaches": breaches,
-        "broken": len(breaches),
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    return course.numbers(**{"times full": course.done})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    options = parser.parse_args()
-    before = circumstances()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            numbers = run(Path(folder), options.rounds, options.minutes, options.seed)
-        except NoDisk as reason:
-            print(f"skipped: no disk of a fixed size here: {reason}")
-            return
-    keep("full_disks", "a full disk under a service that takes orders", before, numbers)
-    if numbers["breaches"]:
-        raise SystemExit("\n".join(numbers["breaches"]))
+    perform("full_disks", "a full disk under a service that takes orders", run, rounds=10, minutes=10)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,13 @@ from bench.circumstances import ROOT
 RESULTS = ROOT / "bench" / "results"
 
 
+def finish(lane: str, what: str, before: dict[str, Any], numbers: dict[str, Any]) -> None:
+    """Keep the numbers. Ends the process with what was broken, where anything was."""
+    keep(lane, what, before, numbers)
+    if numbers["breaches"]:
+        raise SystemExit("\n".join(numbers["breaches"]))
+
+
 def keep(lane: str, what: str, before: dict[str, Any], numbers: dict[str, Any]) -> None:
     """Write `bench/results/soak_<lane>.json` and print its numbers. `before` is what `circumstances` gave before."""
     path = RESULTS / f"soak_{lane}.json"

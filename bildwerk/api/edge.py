@@ -16,6 +16,8 @@ from bildwerk.domain.errors import BadHost, InternalError, InvalidHeader
 
 log = structlog.get_logger("bildwerk.api")
 
+LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
+ERRORS = 400
 DRAIN_SECONDS = 2.0
 PROMPT_SECONDS = 0.05
 
@@ -120,15 +122,19 @@ class Exchange:
                     await self.receive()
 
     def log(self) -> None:
-        """The route's pattern, never the path, in which there may be a signature's file or a mistyped key."""
+        """The route's pattern, never the path, in which there may be a signature's file or a mistyped key.
+
+        What only looks, as every poll does, and finds, is said where somebody asks for every detail.
+        """
         route = self._scope.get("route")
         caller = self._scope["state"].get("caller")
-        log.info(
+        say = log.debug if self._scope["method"] in LOOKING and (self.status or ERRORS) < ERRORS else log.info
+        say(
             "request",
-            request_id=self.request_id,
             method=self._scope["method"],
             route=getattr(route, "path", None),
             status=self.status,
-            account=caller.account_id if caller else None,
             ms=round((time.monotonic() - self._started) * 1000, 1),
+            account=caller.account_id if caller else None,
+            request_id=self.request_id,
         )

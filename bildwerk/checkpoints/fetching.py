@@ -8,6 +8,7 @@ from bildwerk.checkpoints.hub import Hub, TransientError
 from bildwerk.checkpoints.manifest import sync_folder
 from bildwerk.checkpoints.part_file import PartFile, open_part
 from bildwerk.checkpoints.staging import Staging
+from bildwerk.checkpoints.unreachable import WAY_OUT
 from bildwerk.checkpoints.wanted import Wanted
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
@@ -50,8 +51,8 @@ def _fill(hub: Hub, one: Wanted, part: PartFile, pauses: tuple[float, ...]) -> I
             failures = 1 if part.size > before else failures + 1
             if failures > len(pauses):
                 raise CheckpointError(
-                    f"{one.file.path} of {one.listing.repository} cannot be fetched: {error}. {part.size:,} of "
-                    f"{one.file.size:,} bytes are kept; run this again to go on"
+                    f"{one.file.path} of {one.listing.repository} cannot be fetched: {error}; the files before it and "
+                    f"{part.size:,} of its {one.file.size:,} bytes are kept; {WAY_OUT}"
                 ) from error
             time.sleep(pauses[failures - 1])
 

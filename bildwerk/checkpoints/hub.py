@@ -16,6 +16,7 @@ from bildwerk.checkpoints.errors import CheckpointError
 from bildwerk.checkpoints.hub_access import HubAccess
 from bildwerk.checkpoints.listing import REPOSITORY, Listing, RemoteFile, read_listing
 from bildwerk.checkpoints.refusal import Asked, refusal
+from bildwerk.checkpoints.unreachable import reason
 
 MAX_REDIRECTS = 5
 MAX_LISTING_BYTES = 16 * 2**20
@@ -90,7 +91,7 @@ class Hub:
             try:
                 response = self._client.send(request, stream=True)
             except httpx2.RequestError as error:
-                raise TransientError(f"{target.host} cannot be reached: {error or type(error).__name__}") from error
+                raise TransientError(f"{target.host} cannot be reached: {reason(error)}") from error
             try:
                 if not response.has_redirect_location:
                     yield response
@@ -150,7 +151,7 @@ def _chunks(response: httpx2.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_bytes()
     except httpx2.RequestError as error:
-        raise TransientError(f"the connection to {response.url.host} broke: {error or type(error).__name__}") from error
+        raise TransientError(f"the connection to {response.url.host} broke: {reason(error)}") from error
 
 
 def _limited(response: httpx2.Response, limit: int) -> Iterator[bytes]:

@@ -7,6 +7,8 @@ from typing import TextIO, cast
 
 import structlog
 
+CLOCK = "%H:%M:%S"
+"""For a person who sits before it: the date, and what is less than a second, only make the line longer."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -34,14 +36,21 @@ class StandardError:
             sys.stderr.flush()
 
 
+def for_people() -> structlog.dev.ConsoleRenderer:
+    """Tracebacks without the values of variables, among which there may be keys."""
+    return structlog.dev.ConsoleRenderer(
+        sort_keys=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
 def configure_log(level: str) -> None:
     on_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt=CLOCK) if on_terminal else structlog.processors.TimeStamper(fmt="iso"),
             *([] if on_terminal else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
+            for_people() if on_terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, StandardError())),

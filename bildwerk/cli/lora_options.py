@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bildwerk.checkpoints.loras import Loras, pinned_file
-from bildwerk.cli.failure import CommandError
+from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.model_files import models_folder
 from bildwerk.domain.catalog import ModelSpec
 from bildwerk.engine.request import MAX_LORA_SCALE, LoraChoice
@@ -26,7 +26,7 @@ def split_weight(text: str) -> tuple[str, float]:
         return what, float(weight)
     except ValueError:
         limits = f"{-MAX_LORA_SCALE:g} to {MAX_LORA_SCALE:g}"
-        raise CommandError(f"--lora {text[:200]!r}: after the colon there must be a number from {limits}") from None
+        raise UsageError(f"--lora {text[:200]!r}: after the colon there must be a number from {limits}") from None
 
 
 def chosen(model: ModelSpec, what: str, scale: float) -> LoraChoice:

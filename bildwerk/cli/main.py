@@ -10,11 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+from cyclopts.exceptions import CycloptsError
 
 from bildwerk.checkpoints.errors import CheckpointError
-from bildwerk.cli.failure import CommandError, ExitCode
+from bildwerk.cli.failure import CommandError, ExitCode, UsageError
 from bildwerk.cli.machine import package_version
+from bildwerk.cli.usage import usage_sentence
+from bildwerk.cli.wrapping import wrapped
 from bildwerk.domain.errors import BildwerkError
 
 COMMANDS = {
@@ -79,14 +81,12 @@ def nothing() -> io.TextIOWrapper:
 
 
 def explain(error: Exception) -> int:
-    sentence = " ".join(str(error).split())
-    if isinstance(error, UnusedCliTokensError):
-        unused = " ".join(error.unused_tokens or ())
-        sentence = f"nothing takes {unused!r}: a text with spaces is one argument, in quotes"
-    print(f"bildwerk: {sentence}", file=sys.stderr)
+    sentence = usage_sentence(error) if isinstance(error, CycloptsError) else str(error)
+    line = " ".join(f"bildwerk: {sentence}".split())
+    print(wrapped(line, sys.stderr), file=sys.stderr)
     if is_output_broken():
         discard_output()
-    return ExitCode.EXPECTED
+    return ExitCode.USAGE if isinstance(error, CycloptsError | UsageError) else ExitCode.EXPECTED
 
 
 def discard_output() -> None:

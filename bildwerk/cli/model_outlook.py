@@ -1,4 +1,4 @@
-"""What a person reads about a model on this machine: is it here, does it fit, how fast is it, what is to be done?"""
+"""What a person reads about a model on this machine: is it here, does it fit, and how fast is it?"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,8 +9,6 @@ ESTIMATE = (
     "           Times are estimates: the operations of one picture at three quarters of the rate of plain matrix "
     "products, measured just now."
 )
-AS_IT_IS = "as it is here"
-"""As the engine calls the files that are here."""
 MINUTE, HOUR = 60, 3600
 
 
@@ -59,22 +57,3 @@ def duration(seconds: float) -> str:
     if seconds < 2 * HOUR:
         return f"{seconds / MINUTE:.0f} min"
     return f"{seconds / HOUR:.0f} h"
-
-
-def memory_advice(state: ModelState, outlooks: Sequence[dict[str, Any]]) -> str | None:
-    """What to take instead where no device holds the files that are here, or would be fetched; None where one does."""
-    needs: dict[str, float] = outlooks[0]["needs_gib"] if outlooks else {}
-    fitting = [name for name in needs if any(name in outlook["fits"] for outlook in outlooks)]
-    if not needs or next(iter(needs)) in fitting:
-        return None
-    model = state.model
-    if not fitting:
-        smallest = min(needs, key=lambda name: needs[name])
-        return f"no device here has the {needs[smallest]} GiB that {model.id} needs even with {smallest}"
-    widest = next(iter(needs))
-    how = widest if widest == AS_IT_IS else f"in {widest}"
-    return (
-        f"{how} it fits no device here: take transformer and T5 as files of {fitting[0]} (fp8 or GGUF) from "
-        f"repositories that have them, each with bildwerk models pull OWNER/NAME --file FILE --as {model.short_name}, "
-        f"and the rest with bildwerk models pull {model.short_name} --without transformer --without text_encoder_2"
-    )

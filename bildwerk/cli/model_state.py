@@ -1,11 +1,12 @@
 """A model and what its folder looks like."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bildwerk.checkpoints.folder_use import used
 from bildwerk.checkpoints.integrity import problems
 from bildwerk.checkpoints.location import folder_of, how_to_get
-from bildwerk.cli.failure import CommandError
 from bildwerk.cli.model_files import models_folder
 from bildwerk.domain.catalog import ModelSpec
 
@@ -35,9 +36,6 @@ def state_of(model: ModelSpec) -> ModelState:
     return ModelState(model, folder, tuple(problems(folder)))
 
 
-def complete_folder(model: ModelSpec) -> Path:
-    """The folder of a model whose files are all there and whole. Raises `CommandError` that says what to do."""
-    state = state_of(model)
-    if not state.is_ready:
-        raise CommandError(f"{model.id} cannot be used: {state.problems[0]}; {state.advice}")
-    return state.folder
+def in_use(model: ModelSpec) -> AbstractContextManager[None]:
+    """While it lasts, nobody removes the model's files; what is part of Bildwerk nobody removes anyway."""
+    return nullcontext() if model.embedded else used(folder_of(model, models_folder()))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bildwerk.checkpoints.loras import Loras
-from bildwerk.cli.failure import CommandError
+from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.lora_options import chosen_loras
+from bildwerk.cli.model_advice import complete_folder
 from bildwerk.cli.model_files import engine_spec, models_folder, named_model
-from bildwerk.cli.model_state import complete_folder
-from bildwerk.cli.output_file import check_writable, format_of, numbered
+from bildwerk.cli.output_file import check_placeholders, check_writable, format_of, numbered
 from bildwerk.cli.picture_size import parse_size
 from bildwerk.domain.catalog import ModelSpec
 from bildwerk.engine.fitting import fit
@@ -60,7 +60,8 @@ def take_order(wishes: Wishes) -> Order:
     """Raises `CommandError` for whatever can be known to fail before the model is loaded."""
     model = named_model(wishes.model)
     if not 1 <= wishes.n <= MAX_PICTURES:
-        raise CommandError(f"number of pictures {wishes.n} is outside 1 to {MAX_PICTURES}")
+        raise UsageError(f"number of pictures {wishes.n} is outside 1 to {MAX_PICTURES}")
+    check_placeholders(wishes.output)
     request = requested(model, wishes, format_of(wishes.output))
     spec = engine_spec(model, complete_folder(model))
     if wishes.loras:
@@ -69,7 +70,7 @@ def take_order(wishes: Wishes) -> Order:
     try:
         fitted = fit(spec, request)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise UsageError(str(error)) from error
     order = Order(spec, fitted.request, fitted.warnings, wishes.output, model.max_images)
     for number in range(wishes.n):
         check_writable(order.path_of(request.seed + number))
@@ -103,11 +104,11 @@ def read_prompt(prompt: str | None, limit: int) -> str:
     Raises `CommandError` where there is nothing, and for more than `limit` characters.
     """
     if prompt is None and sys.stdin.isatty():
-        raise CommandError("say what the picture should show: bildwerk generate 'a lake at dawn'")
+        raise UsageError("say what the picture should show: bildwerk generate 'a lake at dawn'")
     typed = read_piped(limit + 1) if prompt is None else prompt
     text = typed.encode(errors="replace").decode()
     if len(text) > limit:
-        raise CommandError(f"the prompt has more than {limit:,} characters, which is the limit")
+        raise UsageError(f"the prompt has more than {limit:,} characters, which is the limit")
     return text.strip()
 
 

@@ -2,22 +2,33 @@
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 
-from bildwerk.cli.failure import CommandError
+from bildwerk.cli.failure import CommandError, UsageError
 
+PLACEHOLDERS = ("{n}", "{seed}")
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
 def format_of(path: Path) -> str:
-    """The output format that the suffix asks for. Raises `CommandError` for a suffix that stands for none."""
+    """The output format that the suffix asks for. Raises `UsageError` for a suffix that stands for none."""
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         known = ", ".join(FORMATS)
-        raise CommandError(f"cannot tell the picture's format from {path.name!r}: use one of {known}") from None
+        raise UsageError(f"cannot tell the picture's format from {path.name!r}: use one of {known}") from None
+
+
+def check_placeholders(path: Path) -> None:
+    """Raises `UsageError` for one in the name that is not filled in, such as a mistyped one."""
+    for found in PLACEHOLDER.findall(path.name):
+        if found not in PLACEHOLDERS:
+            legal = " and ".join(PLACEHOLDERS)
+            raise UsageError(f"{found[:60]} in {path.name[:100]!r} is not filled in: there are {legal}")
 
 
 def numbered(path: Path, number: int, count: int, seed: int) -> Path:

@@ -5,12 +5,15 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from bildwerk.cli.wrapping import wrapped
+
 
 class ProgressBar:
     """A bar for the stage that is being worked on. Sentences go above it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._stream = stream
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -29,7 +32,7 @@ class ProgressBar:
         return self._live
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False)
+        self._console.print(wrapped(message, self._stream), markup=False)
 
     def clear(self) -> None:
         """Take the bar away, so that other output can be written; the next `show` brings it back."""

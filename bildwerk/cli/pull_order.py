@@ -11,6 +11,8 @@ from bildwerk.checkpoints.integrity import COMPONENTS, TOKENIZERS
 from bildwerk.checkpoints.listing import REPOSITORY, Listing
 from bildwerk.checkpoints.location import folder_of
 from bildwerk.checkpoints.selection import Selection, select_files, select_folders
+from bildwerk.checkpoints.staging import bytes_on_the_way
+from bildwerk.checkpoints.unreachable import nothing_listed
 from bildwerk.checkpoints.wanted import Wanted
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.model_files import models_folder, named_model
@@ -77,7 +79,7 @@ def wanted_files(
         raise CheckpointError(f"{unknown[0]!r} is not one of a model's folders, which are {', '.join(COMPONENTS)}")
     if not patterns and len(set(without)) == len(COMPONENTS):
         raise CheckpointError("nothing is left to be fetched: --without names every folder of the model")
-    listing = _listing(hub, to.repository, revision)
+    listing = _listing(hub, to, to.repository, revision)
     if not patterns:
         return _wanted(listing, select_folders(listing, [name for name in COMPONENTS if name not in without]))
     chosen = _wanted(listing, select_files(listing, patterns))
@@ -94,7 +96,7 @@ def _companions(hub: Hub, to: Destination, listing: Listing, chosen: Collection[
     found: list[Wanted] = []
     for name in lacking:
         if f"{name}/tokenizer_config.json" not in listing.files:
-            listing = _listing(hub, to.model.source, "main")
+            listing = _listing(hub, to, to.model.source, "main")
         found += _wanted(listing, select_folders(listing, [name]))
     return found
 
@@ -103,8 +105,9 @@ def _wanted(listing: Listing, selection: Selection) -> list[Wanted]:
     return [Wanted(target, file, listing) for target, file in selection.items()]
 
 
-def _listing(hub: Hub, repository: str, revision: str) -> Listing:
+def _listing(hub: Hub, to: Destination, repository: str, revision: str) -> Listing:
     try:
         return hub.listing(repository, revision)
     except TransientError as error:
-        raise CheckpointError(f"{repository} cannot be asked for: {error}; try again") from error
+        kept = bytes_on_the_way(to.folder)
+        raise CheckpointError(nothing_listed(repository, to.model.short_name, str(error), kept)) from error

@@ -1,7 +1,7 @@
 """What a person, or a program, is told while pictures are made.
 
-On a terminal: progress bars and warnings on standard error, one line a picture on standard output.
-Elsewhere, or with --json: one JSON object a line on standard output, each with an "event":
+As text: progress bars and warnings on standard error, one line a picture on standard output.
+As JSON: one object a line on standard output, each with an "event":
 
     {"event": "start", "model", "prompt", "width", "height", "steps", "seed", "images", "loras"}
     {"event": "progress", "stage": "load" | "encode" | "denoise" | "decode", "done", "total"}
@@ -12,15 +12,14 @@ Elsewhere, or with --json: one JSON object a line on standard output, each with 
 An error is a line on standard error and the exit code, in both.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
-from bildwerk.cli.failure import CommandError
 from bildwerk.cli.progress_bar import ProgressBar
+from bildwerk.cli.standard_output import wants_json, write_json, write_line, write_text
 from bildwerk.engine.request import GeneratedImage, GenerateRequest, Progress
 
 
@@ -32,24 +31,6 @@ class Report(Protocol):
     def warn(self, messages: Sequence[str]) -> None: ...
     def image(self, path: Path, image: GeneratedImage) -> None: ...
     def end(self, images: int, seconds: float) -> None: ...
-
-
-def wants_json(asked: bool | None, stdout: TextIO) -> bool:
-    return not stdout.isatty() if asked is None else asked
-
-
-def write_json(value: object) -> None:
-    write_line(json.dumps(value))
-
-
-def write_line(line: str) -> None:
-    """To standard output. Raises `CommandError` where it takes no more, and `BrokenPipeError` where nobody reads on."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CommandError(f"cannot write to standard output: {error.strerror}") from error
 
 
 class Said:
@@ -131,7 +112,7 @@ class TextReport:
 
     def image(self, path: Path, image: GeneratedImage) -> None:
         self._bar.clear()
-        write_line(f"{path}  {image.width}x{image.height}  seed {image.seed}")
+        write_text(f"{path}  {image.width}x{image.height}  seed {image.seed}")
 
     def end(self, images: int, seconds: float) -> None:
         self._bar.clear()
@@ -140,7 +121,7 @@ class TextReport:
 
 @contextmanager
 def open_report(json_asked: bool | None) -> Iterator[Report]:
-    if wants_json(json_asked, sys.stdout):
+    if wants_json(json_asked):
         yield JsonReport()
         return
     with closing(ProgressBar(sys.stderr)) as bar:

@@ -7,12 +7,16 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 
 from bildwerk.app import Service
+from bildwerk.cli.failure import UsageError
 from bildwerk.cli.guarded_protocol import GuardedProtocol
 from bildwerk.domain.errors import SetupError
 from bildwerk.settings import MAX_PORT
+
+log = structlog.get_logger()
 
 GRACEFUL_SECONDS = 10
 BACKLOG = 1024
@@ -48,6 +52,7 @@ class Server(uvicorn.Server):
     def _stop(self, number: signal.Signals) -> None:
         if self.stopped_by is None:
             self.stopped_by = number
+            log.info("stopping: pictures that have begun are finished; a second signal gives them back at once")
             self.should_exit = True
             self._service.dispatcher.stop_claiming()
             self._service.context.hub.close()  # else uvicorn cuts off, with a 500, whoever waits for a picture
@@ -82,9 +87,9 @@ def fixed_options() -> dict[str, object]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes any that is free. Raises `SetupError`."""
+    """A bound socket; port 0 takes any that is free. Raises `UsageError` for no port, `SetupError` for one taken."""
     if not 0 <= port <= MAX_PORT:
-        raise SetupError(f"--port must be from 0 to {MAX_PORT}, not {port}")
+        raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)

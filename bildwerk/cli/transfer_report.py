@@ -1,7 +1,6 @@
 """What a person, or a program, is told while a model's files are brought here.
 
-On a terminal a bar on standard error and sentences on standard output. Elsewhere, or with --json, one JSON object a
-line, each with an "event":
+As text a bar on standard error and sentences on standard output. As JSON one object a line, each with an "event":
 
     {"event": "plan", "folder", "files", "total_bytes", "kept_bytes", "resumed_bytes", "missing_bytes"}
     {"event": "check" | "fetch" | "take", "path", "done", "total", "all_done", "all_total"}, one a hundredth
@@ -18,10 +17,12 @@ from typing import Protocol
 from bildwerk.checkpoints.disk_space import in_units
 from bildwerk.checkpoints.wanted import Planned, Transfer, Work
 from bildwerk.cli.model_state import ModelState
-from bildwerk.cli.report import counted, wants_json, write_json, write_line
+from bildwerk.cli.report import counted
+from bildwerk.cli.standard_output import wants_json, write_json, write_line
 from bildwerk.cli.transfer_bar import TransferBar
 
 HUNDREDTHS = 100
+LABEL = 11
 DOING = {Work.CHECK: "checking", Work.FETCH: "fetching", Work.TAKE: "taking over"}
 
 
@@ -94,14 +95,14 @@ class TextTransferReport:
                 f"{state.model.id} is ready: bildwerk generate 'a lake at dawn' --model {state.model.short_name}"
             )
         for problem in state.problems:
-            write_line(f"not ready  {problem}")
+            write_line(f"not ready  {problem}", LABEL)
         if state.advice is not None:
-            write_line(f"to do      {state.advice}")
+            write_line(f"to do      {state.advice}", LABEL)
 
 
 @contextmanager
 def open_transfer_report(json_asked: bool | None) -> Iterator[TransferReport]:
-    if wants_json(json_asked, sys.stdout):
+    if wants_json(json_asked):
         yield JsonTransferReport()
         return
     with closing(TransferBar(sys.stderr)) as bar:

@@ -36,7 +36,7 @@ class ModelSpec:
     """One entry of the catalog. Prices are integer micro-dollars; `embedded` weights ship with the package.
 
     `max_input_images` is how many pictures a request may start from; 0 for a model that only reads text. `max_loras`
-    is how many LoRAs one may name.
+    is how many LoRAs one may name, `files_bytes` what a model's files take as its source has them.
     """
 
     id: str
@@ -54,6 +54,7 @@ class ModelSpec:
     engine: EngineNumbers
     max_input_images: int = 0
     max_loras: int = 0
+    files_bytes: int = 0
 
     @property
     def short_name(self) -> str:

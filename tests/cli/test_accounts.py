@@ -42,9 +42,9 @@ def accounts(service: InlineService, capsys: pytest.CaptureFixture[str]) -> Acco
 
 @pytest.fixture
 def refusal(service: InlineService, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def run(*words: str) -> str:
+    def run(*words: str, exit_code: int = 1) -> str:
         capsys.readouterr()
-        assert main(["accounts", *words, "--data-dir", str(service.folder.path)]) == 1
+        assert main(["accounts", *words, "--data-dir", str(service.folder.path)]) == exit_code
         return capsys.readouterr().err
 
     return run
@@ -75,6 +75,7 @@ def test_an_account_made_and_paid_into_beside_a_running_service_can_be_spent_fro
 
 
 def test_what_open_predictions_hold_is_shown(service: InlineService, accounts: Accounts):
+    service.service.dispatcher.stop_claiming()
     held = Submission("p", first(accounts), None, "model of nobody", {"seed": 1}, "{}", "one", images=1, price=30_000)
     service.database.write_blocking(lambda connection: lifecycle.submit(connection, 2, held, QueueLimits()))
     (listed,) = accounts("list")
@@ -123,7 +124,7 @@ def test_amounts_are_exact(accounts: Accounts, amount: str):
 )
 def test_what_is_no_amount_is_refused_with_the_range(accounts: Accounts, refusal: Callable[..., str], amount: str):
     account = first(accounts)
-    assert RANGE in refusal("top-up", account, amount)
+    assert RANGE in refusal("top-up", account, amount, exit_code=2)
     assert accounts("list")[0]["balance"] == "10"
 
 
@@ -139,7 +140,7 @@ def test_unknown_accounts_and_bad_names_are_explained(refusal: Callable[..., str
     for words in (("show", "acc_none"), ("top-up", "acc_none", "5")):
         assert "there is no account 'acc_none'; `bildwerk accounts list` shows them" in refusal(*words)
     for name in ("", "  ", "x" * 101, "a\nb"):
-        assert "a name must be 1 to 100 printable characters" in refusal("create", name)
+        assert "a name must be 1 to 100 printable characters" in refusal("create", name, exit_code=2)
 
 
 def test_the_operator_is_told_in_the_log_how_to_mend_an_empty_account(service: InlineService, accounts: Accounts):
@@ -150,10 +151,10 @@ def test_the_operator_is_told_in_the_log_how_to_mend_an_empty_account(service: I
     assert f"bildwerk accounts top-up {made['id']} AMOUNT" in [line.get("mended_by") for line in lines]
 
 
-def test_without_json_there_is_a_line_an_account(service: InlineService, capsys: pytest.CaptureFixture[str]):
+def test_as_text_there_is_a_line_an_account(service: InlineService, capsys: pytest.CaptureFixture[str]):
     def printed(*words: str) -> list[str]:
         capsys.readouterr()
-        assert main(["accounts", *words, "--data-dir", str(service.folder.path)]) == 0
+        assert main(["accounts", *words, "--no-json", "--data-dir", str(service.folder.path)]) == 0
         return capsys.readouterr().out.splitlines()
 
     (made,) = printed("create", "Ada")

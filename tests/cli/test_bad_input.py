@@ -22,8 +22,8 @@ GENERATE = ("generate", "a lake", "--model", "flux-schnell")
 TIMEOUT = 300
 
 
-def assert_explained(outcome: Outcome, sentence: str, folder: Path) -> None:
-    assert outcome.exit_code == 1
+def assert_explained(outcome: Outcome, sentence: str, folder: Path, exit_code: int = 1) -> None:
+    assert outcome.exit_code == exit_code
     assert sentence in outcome.err
     assert len(outcome.err.splitlines()) == 1
     assert outcome.err.startswith("bildwerk: ")
@@ -46,16 +46,48 @@ def assert_explained(outcome: Outcome, sentence: str, folder: Path) -> None:
         (("--steps", "many"), "many"),
         (("--seed", "4294967296"), "seed 4294967296 is outside 0 to 4294967295"),
         (("--n", "0"), "number of pictures 0 is outside 1 to 100"),
-        (("--device", "toaster", "--size", "64"), "device 'toaster' is not one of cpu"),
-        (("--dtype", "float8", "--size", "64"), "dtype 'float8' is not one of float32, bfloat16"),
+        (("-n", "101"), "number of pictures 101 is outside 1 to 100"),
+        (("--device", "toaster"), "--device must be cpu, mps, cuda or a numbered one such as cuda:0, not 'toaster'"),
+        (("--dtype", "float8"), "--dtype must be float32 (or fp32) or bfloat16 (or bf16), not 'float8'"),
+        (("--dtype", "fp16"), "--dtype fp16 cannot be used: FLUX and T5 have values that it does not hold"),
+        (("--precision", "int4"), 'Invalid value "int4" for --precision. Choose from: "bf16", "int8", "fp8".'),
         (("--colour", "red"), "--colour"),
+        (("--steps",), "--steps needs a value after it; bildwerk generate --help says which"),
+        (("--lora", "soft:much"), "--lora 'soft:much': after the colon there must be a number from -4 to 4"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_number_or_name_that_cannot_be(
     bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    assert_explained(bildwerk(*GENERATE, "-o", tmp_path / "lake.png", *arguments), sentence, tmp_path)
+    assert_explained(bildwerk(*GENERATE, "-o", tmp_path / "lake.png", *arguments), sentence, tmp_path, exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacking"),
+    [
+        (("models", "show"), "bildwerk models show needs a MODEL after it; bildwerk models show --help says which"),
+        (("accounts", "top-up", "acc_1"), "bildwerk accounts top-up needs an AMOUNT after it"),
+    ],
+)
+def test_what_is_lacking_is_called_as_the_help_calls_it(
+    bildwerk: Bildwerk, tmp_path: Path, arguments: tuple[str, ...], lacking: str
+) -> None:
+    assert_explained(bildwerk(*arguments), lacking, tmp_path, exit_code=2)
+    assert lacking.split(" needs ")[1].split()[1] in bildwerk(*arguments, "--help").out
+
+
+@pytest.mark.parametrize("name", ["{sed}.png", "lake-{N}.png", "{n}-{}.png"])
+def test_a_mistyped_placeholder(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, name: str) -> None:
+    outcome = bildwerk(*GENERATE, "-o", tmp_path / name)
+    assert_explained(outcome, f"in {name!r} is not filled in: there are {{n}} and {{seed}}", tmp_path, exit_code=2)
+
+
+def test_a_device_that_this_machine_lacks_is_no_mistake_of_typing(
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path
+) -> None:
+    outcome = bildwerk(*GENERATE, "--size", "64", "--device", "cuda:99", "-o", tmp_path / "lake.png")
+    assert_explained(outcome, "there is no device 'cuda:99' here", tmp_path)
 
 
 def test_a_model_that_nobody_knows(bildwerk: Bildwerk, tmp_path: Path) -> None:
@@ -66,7 +98,7 @@ def test_a_model_that_nobody_knows(bildwerk: Bildwerk, tmp_path: Path) -> None:
 @pytest.mark.parametrize("prompt", ["", "   ", "\n"])
 def test_an_empty_prompt(bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, prompt: str) -> None:
     outcome = bildwerk("generate", prompt, "--model", "flux-schnell", "-o", tmp_path / "lake.png")
-    assert_explained(outcome, "the prompt is empty", tmp_path)
+    assert_explained(outcome, "the prompt is empty", tmp_path, exit_code=2)
 
 
 def test_no_prompt_at_a_terminal(bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +106,7 @@ def test_no_prompt_at_a_terminal(bildwerk: Bildwerk, tmp_path: Path, monkeypatch
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", terminal)
     outcome = bildwerk("generate", "--model", "flux-schnell", "-o", tmp_path / "lake.png")
-    assert_explained(outcome, "say what the picture should show", tmp_path)
+    assert_explained(outcome, "say what the picture should show", tmp_path, exit_code=2)
 
 
 def test_a_prompt_of_a_megabyte(
@@ -83,7 +115,7 @@ def test_a_prompt_of_a_megabyte(
     piped = StringIO("a" * 1_000_000)
     monkeypatch.setattr("sys.stdin", piped)
     outcome = bildwerk("generate", "--model", "flux-schnell", "-o", tmp_path / "lake.png")
-    assert_explained(outcome, "the prompt has more than 10,000 characters, which is the limit", tmp_path)
+    assert_explained(outcome, "the prompt has more than 10,000 characters, which is the limit", tmp_path, exit_code=2)
     assert piped.tell() == 10_001
 
 
@@ -186,21 +218,21 @@ def test_weights_of_another_model(bildwerk: Bildwerk, models_folder: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("target", "sentence"),
+    ("target", "sentence", "exit_code"),
     [
-        ("gone/lake.png", "there is no folder"),
-        ("models/lake", "cannot tell the picture's format from 'lake'"),
-        ("folder.png", "it is a folder"),
-        ("x" * 300 + ".png", "File name too long"),
-        ("/proc/lake.png", "cannot write /proc/lake.png"),
+        ("gone/lake.png", "there is no folder", 1),
+        ("models/lake", "cannot tell the picture's format from 'lake'", 2),
+        ("folder.png", "it is a folder", 1),
+        ("x" * 300 + ".png", "File name too long", 1),
+        ("/proc/lake.png", "cannot write /proc/lake.png", 1),
     ],
 )
 def test_a_path_that_cannot_be_written(
-    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, target: str, sentence: str
+    bildwerk: Bildwerk, models_folder: Path, tmp_path: Path, target: str, sentence: str, exit_code: int
 ) -> None:
     (models_folder / "folder.png").mkdir()
     path = models_folder / target if target == "folder.png" else tmp_path / target
-    assert_explained(bildwerk(*GENERATE, "--size", "64", "-o", path), sentence, tmp_path)
+    assert_explained(bildwerk(*GENERATE, "--size", "64", "-o", path), sentence, tmp_path, exit_code)
 
 
 @pytest.fixture
@@ -284,7 +316,7 @@ def test_output_that_cannot_be_written_is_no_bug(command: str) -> None:
 def test_closed_streams_are_empty_ones(tmp_path: Path) -> None:
     assert run_in_shell("$0 models list >&-").returncode == 0
     done = run_in_shell(f"$0 generate --size 64 -o {tmp_path / 'lake.png'} <&-")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(b"bildwerk: the prompt is empty")
 
 
@@ -362,5 +394,5 @@ def test_a_bug_ends_with_3_and_the_path_of_a_log(
 
 def test_a_prompt_without_quotes_is_told_about_quotes(bildwerk: Bildwerk) -> None:
     outcome = bildwerk("generate", "a", "lake", "at", "dawn")
-    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert (outcome.exit_code, outcome.out) == (2, "")
     assert outcome.err == "bildwerk: nothing takes 'lake at dawn': a text with spaces is one argument, in quotes\n"

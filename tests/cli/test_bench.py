@@ -47,7 +47,9 @@ def test_a_placement_is_refused_where_there_is_no_gpu(bildwerk: Bildwerk, models
     outcome = bildwerk(*ASKED, "--placement", "text-streamed")
     assert outcome.exit_code == 1
     assert "placement text-streamed is for GPUs: on cpu everything is resident" in outcome.err
-    assert "is not one of resident, text-streamed" in bildwerk(*ASKED, "--placement", "disk").err
+    refused = bildwerk(*ASKED, "--placement", "disk")
+    assert refused.exit_code == 2
+    assert 'Invalid value "disk" for --placement' in refused.err
 
 
 def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -> None:
@@ -59,9 +61,9 @@ def test_what_had_to_be_moved_is_said(bildwerk: Bildwerk, models_folder: Path) -
 
 def test_a_time_outside_its_range_is_refused_with_the_range(bildwerk: Bildwerk) -> None:
     outcome = bildwerk("bench", "--seconds", "-1")
-    assert (outcome.exit_code, outcome.out) == (1, "")
-    assert "-1 seconds are outside 0 to 3600" in outcome.err
-    assert bildwerk("bench", "--seconds", "nan").exit_code == 1
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "--seconds -1 is outside 0 to 3600" in outcome.err
+    assert bildwerk("bench", "--seconds", "nan").exit_code == 2
 
 
 def test_a_device_that_is_not_there_is_explained(bildwerk: Bildwerk, models_folder: Path) -> None:

@@ -11,7 +11,7 @@ from bildwerk.cli.main import COMMANDS
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 
 SUBCOMMANDS = [
-    *(("models", name) for name in ("list", "show", "pull", "import", "verify", "quantize")),
+    *(("models", name) for name in ("list", "show", "pull", "import", "verify", "remove", "quantize")),
     *(("loras", name) for name in ("add", "list", "remove")),
     *(("keys", name) for name in ("create", "list", "revoke")),
     *(("accounts", name) for name in ("create", "list", "show", "top-up")),
@@ -36,7 +36,7 @@ def test_python_dash_m_is_the_same_command() -> None:
 
 def test_an_unknown_command_is_explained(bildwerk: Bildwerk) -> None:
     outcome = bildwerk("paint")
-    assert outcome.exit_code == 1
+    assert outcome.exit_code == 2
     assert 'Unknown command "paint"' in outcome.err
 
 
@@ -55,7 +55,7 @@ def test_models_show_says_what_is_wrong_and_what_to_do(bildwerk: Bildwerk, model
     assert model["problems"] == [
         f"{models_folder / SCHNELL_FOLDER / 'vae' / 'config.json'} is missing or cannot be reached"
     ]
-    assert model["advice"] == "fetch it with: bildwerk models pull flux-schnell"
+    assert "bildwerk models pull flux-schnell" in model["advice"]
     text = bildwerk("models", "show", "flux-schnell", "--no-json").out
     assert "is missing" in text
     assert "bildwerk models pull flux-schnell" in text

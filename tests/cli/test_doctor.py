@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from bildwerk.cli.machine import memory_free
-from bildwerk.cli.model_outlook import about_model, duration, memory_advice
+from bildwerk.cli.model_advice import advice
+from bildwerk.cli.model_outlook import about_model, duration
 from bildwerk.cli.model_state import ModelState
 from bildwerk.domain.catalog import load_catalog
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk
 
 SCHNELL = load_catalog()["black-forest-labs/flux-schnell"]
 MISSING = ModelState(SCHNELL, Path("nowhere"), ("the folder nowhere does not exist",))
+GB = 10**9
 NEEDS = {"bfloat16": 33.2, "8 bits": 18.8, "4 bits": 11.1}
 
 
@@ -79,21 +81,70 @@ def test_a_gpus_placements_are_listed_with_the_one_that_would_be_taken() -> None
     assert line.endswith("none fits of resident in bf16 33.2 GiB")
 
 
-def test_what_fits_one_device_needs_no_advice() -> None:
-    assert memory_advice(MISSING, [outlook("bfloat16", "8 bits", "4 bits"), outlook()]) is None
-    assert memory_advice(MISSING, []) is None
+PULL = "fetch it with: bildwerk models pull flux-schnell"
+
+
+def test_what_fits_one_device_and_the_disk_is_fetched() -> None:
+    assert advice(MISSING, [outlook("bfloat16", "8 bits", "4 bits"), outlook()], 40 * GB) == PULL
+    assert advice(MISSING, [], 40 * GB) == PULL
+    assert advice(ModelState(SCHNELL, Path("nowhere"), ()), [], 0) is None
+
+
+def test_what_does_not_fit_the_disk_says_so_and_which_smaller_files_would() -> None:
+    found = advice(MISSING, [outlook("bfloat16", "8 bits", "4 bits")], 20 * GB)
+    assert found is not None
+    assert found.startswith("its files, 34.2 GB with room to spare, do not fit the disk of ., which has 20.0 GB ")
+    assert "as files of 8 bits" in found
+    without_torch = advice(MISSING, [], 12 * GB)
+    assert without_torch is not None
+    assert "as files of 4 bits" in without_torch
+
+
+def test_what_fits_neither_disk_nor_memory_says_both() -> None:
+    found = advice(MISSING, [outlook("8 bits", "4 bits")], 12 * GB)
+    assert found is not None
+    assert found.startswith(
+        "in bfloat16 it fits no device here and its files, 34.2 GB with room to spare, do not fit the disk of "
+    )
+    assert "as files of 4 bits" in found
+
+
+def test_a_disk_that_is_too_small_for_any_files_says_where_else() -> None:
+    found = advice(MISSING, [outlook("8 bits")], 5 * GB)
+    assert found is not None
+    assert found.endswith("nor would smaller files: make room, or set BILDWERK_MODELS to a folder on another disk")
+
+
+def test_what_is_here_already_is_not_to_come(tmp_path: Path) -> None:
+    with (tmp_path / "a.part").open("wb") as part:
+        part.truncate(30 * GB)
+    assert advice(ModelState(SCHNELL, tmp_path, ("it is cut off",)), [], 5 * GB) == PULL
+
+
+@pytest.mark.parametrize("command", [("models", "show", "flux-schnell"), ("models", "verify", "flux-schnell")])
+def test_no_command_advises_what_doctor_does_not(
+    bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    [diagnosis] = bildwerk("doctor").events
+    [said] = [sentence for sentence in diagnosis["to_do"] if sentence.startswith(SCHNELL.id)]
+    [found] = bildwerk(*command).events
+    shown = found["advice"] if "advice" in found else found["to_do"][0]
+    refused = bildwerk("generate", "a lake", "--model", "flux-schnell", "-o", tmp_path / "lake.png").err
+    for sentence in (shown, refused.strip()):
+        assert sentence.endswith(said.partition(": ")[2])
 
 
 def test_what_fits_in_smaller_files_says_which_and_how() -> None:
-    advice = memory_advice(MISSING, [outlook("8 bits", "4 bits"), outlook("4 bits")])
-    assert advice is not None
-    assert advice.startswith("in bfloat16 it fits no device here: take transformer and T5 as files of 8 bits")
-    assert "bildwerk models pull flux-schnell --without transformer --without text_encoder_2" in advice
+    found = advice(MISSING, [outlook("8 bits", "4 bits"), outlook("4 bits")], 40 * GB)
+    assert found is not None
+    assert found.startswith("in bfloat16 it fits no device here: take transformer and T5 as files of 8 bits")
+    assert "bildwerk models pull flux-schnell --without transformer --without text_encoder_2" in found
 
 
 def test_what_fits_nowhere_says_how_much_it_would_need() -> None:
-    advice = memory_advice(MISSING, [outlook()])
-    assert advice == "no device here has the 11.1 GiB that black-forest-labs/flux-schnell needs even with 4 bits"
+    found = advice(MISSING, [outlook()], 40 * GB)
+    assert found == "no device here has the 11.1 GiB that black-forest-labs/flux-schnell needs even with 4 bits"
 
 
 @pytest.mark.parametrize(

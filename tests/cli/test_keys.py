@@ -59,12 +59,12 @@ def test_an_unknown_key_is_explained(service: InlineService, capsys: pytest.Capt
 
 @pytest.mark.parametrize("days", ["0", "-1", "99999999"])
 def test_a_life_outside_the_range_is_explained(service: InlineService, capsys: pytest.CaptureFixture[str], days: str):
-    assert main(["keys", "create", "--days", days, "--data-dir", str(service.folder.path)]) == 1
+    assert main(["keys", "create", "--days", days, "--data-dir", str(service.folder.path)]) == 2
     assert "--days must be from 1 to" in capsys.readouterr().err
 
 
-def test_without_json_only_the_secret_is_printed(service: InlineService, capsys: pytest.CaptureFixture[str]):
+def test_as_text_only_the_secret_is_printed(service: InlineService, capsys: pytest.CaptureFixture[str]):
     capsys.readouterr()
-    assert main(["keys", "create", "--data-dir", str(service.folder.path)]) == 0
+    assert main(["keys", "create", "--no-json", "--data-dir", str(service.folder.path)]) == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("bw_")]
     assert len(printed) == 1

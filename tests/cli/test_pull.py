@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bildwerk.checkpoints.unreachable import reason
 from tests.cli.conftest import SCHNELL_FOLDER, Bildwerk, start_process
 from tests.hub_server import HubServer, folder_content, hub_server
 
@@ -250,7 +251,23 @@ def test_a_hub_that_cannot_be_reached_is_explained(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     outcome = bildwerk("models", "pull", "flux-schnell")
     assert outcome.exit_code == 1
-    assert "127.0.0.1 cannot be reached" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert f"{SCHNELL} cannot be fetched: 127.0.0.1 cannot be reached: Connection refused" in outcome.err
+    assert "; nothing has changed; run this again" in outcome.err
+    assert "HF_ENDPOINT" in outcome.err
+    assert outcome.err.endswith("bildwerk models import FOLDER --as flux-schnell\n")
+    incoming = models / SCHNELL_FOLDER / ".incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "abc.part").write_bytes(bytes(2_000_000))
+    assert "; 2.0 MB of an earlier pull are kept; " in bildwerk("models", "pull", "flux-schnell").err
+
+
+def test_a_host_that_nobody_knows_is_a_lack_of_network() -> None:
+    assert reason(OSError("[Errno -2] Name or service not known")) == (
+        "Name or service not known (no network, or no name server)"
+    )
+    assert reason(OSError("[Errno 111] Connection refused")) == "Connection refused"
+    assert reason(TimeoutError()) == "TimeoutError"
 
 
 def test_it_needs_no_torch_and_no_library_of_the_hub() -> None:

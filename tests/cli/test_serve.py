@@ -21,13 +21,13 @@ def test_an_address_that_others_can_reach_needs_more(host: str, tmp_path: Path, 
 
 def test_half_of_a_certificate_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["serve", "--tls-key", str(tmp_path / "key.pem"), "--data-dir", str(tmp_path / "data"), "--engine", "fake"]
-    assert main(words) == 1
+    assert main(words) == 2
     assert "go together" in capsys.readouterr().err
 
 
 def test_a_proxy_that_is_no_network_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["serve", "--behind-proxy", "everybody", "--data-dir", str(tmp_path / "data"), "--engine", "fake"]
-    assert main(words) == 1
+    assert main(words) == 2
     assert "--behind-proxy must be an address or a network" in capsys.readouterr().err
 
 
@@ -55,7 +55,7 @@ def test_a_limit_that_is_no_positive_whole_number_is_explained(
 
 @pytest.mark.parametrize("port", ["-1", "65536", "99999999999"])
 def test_a_port_that_is_none_is_explained(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["serve", "--port", port, "--data-dir", str(tmp_path / "data"), "--engine", "fake"]) == 1
+    assert main(["serve", "--port", port, "--data-dir", str(tmp_path / "data"), "--engine", "fake"]) == 2
     assert f"--port must be from 0 to 65535, not {port}" in capsys.readouterr().err
 
 
@@ -77,7 +77,7 @@ def test_a_port_in_the_environment_that_is_none_is_explained(
 )
 def test_a_public_url_without_scheme_or_host_is_explained(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["serve", "--host", "0.0.0.0", "--public-url", url, "--data-dir", str(tmp_path / "data")]
-    assert main(words) == 1
+    assert main(words) == 2
     assert "--public-url must be http:// or https:// and a host, not " in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.soak.disk import NoDisk
+from bench.soak.lane import Course
 from bench.soak.power_cuts import run
 
 SEED = 2
@@ -13,7 +14,7 @@ SEED = 2
 
 def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path):
     try:
-        numbers = run(tmp_path, cuts=1, minutes=5, seed=SEED)
+        numbers = run(Course(tmp_path, rounds=1, minutes=5, seed=SEED))
     except NoDisk as reason:
         pytest.skip(f"no power cuts here: {reason}")
     assert numbers["breaches"] == []

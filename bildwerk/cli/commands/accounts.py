@@ -1,6 +1,5 @@
 """`bildwerk accounts`: make, list, show and top up the accounts of a server, also beside a running one."""
 
-import json as json_text
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from sqlalchemy import Connection
 
-from bildwerk.cli.failure import CommandError
+from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.guest_database import guest_database
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.account import Account
 from bildwerk.domain.api_key import display
 from bildwerk.domain.pricing import dollars, micro_dollars
@@ -28,7 +28,7 @@ RANGE = f"from 0.000001 to {dollars(MAX_BALANCE)} US dollars, with six decimals 
 
 
 @accounts.command
-def create(name: str, *, data_dir: Path | None = None, json: bool = False) -> None:
+def create(name: str, *, data_dir: Path | None = None, json: bool | None = None) -> None:
     """Make an account. It has no money and no key yet: `accounts top-up` and `keys create --account` give them.
 
     Parameters
@@ -38,19 +38,19 @@ def create(name: str, *, data_dir: Path | None = None, json: bool = False) -> No
     data_dir
         The server's data folder.
     json
-        Print a JSON object.
+        Print a JSON object. Default: only where standard output is not a terminal.
     """
     name = name.strip()
     if not (0 < len(name) <= MAX_NAME_CHARACTERS and name.isprintable()):
-        raise CommandError(f"a name must be 1 to {MAX_NAME_CHARACTERS} printable characters, not {name[:60]!r}")
+        raise UsageError(f"a name must be 1 to {MAX_NAME_CHARACTERS} printable characters, not {name[:60]!r}")
     with guest_database(data_dir) as (_, database):
         now = start_clock()()
         made = database.write_blocking(lambda connection: customers.open_account(connection, now, name, 0))
-    print(json_text.dumps(named(made)) if json else made.id)
+    write_answer(json, named(made), [made.id])
 
 
 @accounts.command(name="list")
-def list_accounts(*, data_dir: Path | None = None, json: bool = False) -> None:
+def list_accounts(*, data_dir: Path | None = None, json: bool | None = None) -> None:
     """List every account: its id, what it may spend, what open predictions hold, what it has spent; US dollars.
 
     Parameters
@@ -58,18 +58,18 @@ def list_accounts(*, data_dir: Path | None = None, json: bool = False) -> None:
     data_dir
         The server's data folder.
     json
-        Print one JSON object a line.
+        Print one JSON object a line. Default: only where standard output is not a terminal.
     """
     with guest_database(data_dir) as (_, database):
         found = database.read_blocking(
             lambda connection: [facts(connection, account) for account in stored.list_accounts(connection)]
         )
     for account in found:
-        print(json_text.dumps(account) if json else text_row(account))
+        write_answer(json, account, [text_row(account)])
 
 
 @accounts.command
-def show(account_id: str, *, data_dir: Path | None = None, json: bool = False) -> None:
+def show(account_id: str, *, data_dir: Path | None = None, json: bool | None = None) -> None:
     """Show an account: its money, its keys, and every payment into it, newest first.
 
     Parameters
@@ -79,11 +79,11 @@ def show(account_id: str, *, data_dir: Path | None = None, json: bool = False) -
     data_dir
         The server's data folder.
     json
-        Print a JSON object.
+        Print a JSON object. Default: only where standard output is not a terminal.
     """
     with guest_database(data_dir) as (_, database):
         found = database.read_blocking(lambda connection: full_facts(connection, wanted(connection, account_id)))
-    print(json_text.dumps(found) if json else "\n".join(text_lines(found)))
+    write_answer(json, found, text_lines(found))
 
 
 @accounts.command(name="top-up")
@@ -93,7 +93,7 @@ def top_up(
     *,
     reference: str | None = None,
     data_dir: Path | None = None,
-    json: bool = False,
+    json: bool | None = None,
 ) -> None:
     """Pay an amount into an account. It can be spent at once.
 
@@ -108,7 +108,7 @@ def top_up(
     data_dir
         The server's data folder.
     json
-        Print a JSON object.
+        Print a JSON object. Default: only where standard output is not a terminal.
     """
     paid = read_amount(amount)
     with guest_database(data_dir) as (_, database):
@@ -120,21 +120,19 @@ def top_up(
             return is_new, facts(connection, account)
 
         is_new, after = database.write_blocking(pay)
-    if json:
-        print(json_text.dumps({"amount": dollars(paid), "reference": reference, "is_new": is_new, **after}))
-        return
     happened = "was topped up by" if is_new else f"already has, under the reference {reference}, its"
-    print(f"{account_id} {happened} ${dollars(paid)}; its balance is ${after['balance']}")
+    sentence = f"{account_id} {happened} ${dollars(paid)}; its balance is ${after['balance']}"
+    write_answer(json, {"amount": dollars(paid), "reference": reference, "is_new": is_new, **after}, [sentence])
 
 
 def read_amount(text: str) -> int:
-    """Micro-dollars. Raises `CommandError` that names the range."""
+    """Micro-dollars. Raises `UsageError` that names the range."""
     try:
         amount = micro_dollars(text)
     except ValueError:
         amount = 0
     if not 0 < amount <= MAX_BALANCE:
-        raise CommandError(f"an amount must be {RANGE}, not {text[:60]!r}")
+        raise UsageError(f"an amount must be {RANGE}, not {text[:60]!r}")
     return amount
 
 

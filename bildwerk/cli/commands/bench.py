@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bildwerk.cli.arithmetic_options import Device, Dtype, Placement, Precision
 from bildwerk.cli.commands.generate import Arithmetic, load_engine
-from bildwerk.cli.failure import CommandError
+from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.machine import package_version, read_machine
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.progress_bar import ProgressBar
-from bildwerk.cli.report import TextReport, wants_json, write_json, write_line
+from bildwerk.cli.report import TextReport
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.fitting import fit
 from bildwerk.engine.measurement import Measurement, measure
@@ -42,10 +44,10 @@ def bench(
     size: str | None = None,
     steps: int | None = None,
     seconds: float = DEFAULT_SECONDS,
-    device: str | None = None,
-    dtype: str | None = None,
-    precision: str | None = None,
-    placement: str | None = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    precision: Precision | None = None,
+    placement: Placement | None = None,
     json: bool | None = None,
 ) -> None:
     """Measure how fast this machine makes pictures, warm, and what it could do at most. No picture is kept.
@@ -63,7 +65,7 @@ def bench(
     device
         Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
     dtype
-        What to compute in: float32, bfloat16. Default: the model's own.
+        What to compute in: float32 (or fp32), bfloat16 (or bf16). Default: the model's own.
     precision
         What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype, or int8
         where the file is.
@@ -74,17 +76,13 @@ def bench(
         Print a JSON object. Default: only where standard output is not a terminal.
     """
     if not 0 <= seconds <= MOST_SECONDS:
-        raise CommandError(f"{seconds:g} seconds are outside 0 to {MOST_SECONDS:g}")
+        raise UsageError(f"--seconds {seconds:g} is outside 0 to {MOST_SECONDS:g}")
     order = take_order(Wishes(PROMPT, Path(tempfile.gettempdir(), "bench.png"), size, steps, SEED, model=model))
     try:
         speed = measured(order, seconds, Arithmetic(device, dtype, precision, placement))
     except EngineError as error:
         raise CommandError(str(error)) from error
-    if wants_json(json, sys.stdout):
-        write_json(as_json(speed))
-    else:
-        for line in as_text(speed):
-            write_line(line)
+    write_answer(json, as_json(speed), as_text(speed))
 
 
 def measured(order: Order, seconds: float, arithmetic: Arithmetic) -> Speed:

@@ -1,11 +1,12 @@
 """`bildwerk check`: do the books, the predictions and the stored pictures agree? Reads, and changes nothing."""
 
-import json as json_text
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from bildwerk.cli.environment import environment_settings
 from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.store.data_folder import open_data_folder
 from bildwerk.store.database import READ_ONLY, sqlite_engine
 from bildwerk.store.file_check import broken_files
@@ -13,7 +14,9 @@ from bildwerk.store.files import LocalFiles
 from bildwerk.store.invariants import INVARIANTS, Breach, When, broken
 
 
-def check(*, data_dir: Path | None = None, quiescent: bool = False, all_keyed: bool = False, json: bool = False) -> int:
+def check(
+    *, data_dir: Path | None = None, quiescent: bool = False, all_keyed: bool = False, json: bool | None = None
+) -> int:
     """Check every invariant on the data of a server, running or not. Exit status 1 where one does not hold.
 
     Parameters
@@ -25,7 +28,7 @@ def check(*, data_dir: Path | None = None, quiescent: bool = False, all_keyed: b
     all_keyed
         Also require that every request carried an Idempotency-Key.
     json
-        Print a JSON object.
+        Print a JSON object. Default: only where standard output is not a terminal.
     """
     folder = open_data_folder(data_dir or environment_settings().data_dir)
     conditions = conditions_of(quiescent=quiescent, all_keyed=all_keyed)
@@ -33,7 +36,8 @@ def check(*, data_dir: Path | None = None, quiescent: bool = False, all_keyed: b
     with engine.begin() as connection:
         breaches = [*broken(connection, conditions), *broken_files(connection, LocalFiles(folder.files_path))]
     engine.dispose()
-    report(breaches, json=json)
+    facts = {"ok": not breaches, "breaches": [asdict(breach) for breach in breaches]}
+    write_answer(json, facts, as_text(breaches))
     return ExitCode.EXPECTED if breaches else ExitCode.OK
 
 
@@ -41,12 +45,9 @@ def conditions_of(*, quiescent: bool, all_keyed: bool) -> frozenset[When]:
     return frozenset([*([When.QUIESCENT] if quiescent else []), *([When.KEYED] if all_keyed else [])])
 
 
-def report(breaches: list[Breach], *, json: bool) -> None:
-    if json:
-        print(json_text.dumps({"ok": not breaches, "breaches": [asdict(breach) for breach in breaches]}))
-        return
+def as_text(breaches: list[Breach]) -> Iterator[str]:
     for breach in breaches:
-        print(f"{breach.id}  broken {breach.count} times: {breach.sentence}; such as {', '.join(breach.examples)}")
+        yield f"{breach.id}  broken {breach.count} times: {breach.sentence}; such as {', '.join(breach.examples)}"
     if not breaches:
         names = {invariant.id for invariant in INVARIANTS}
-        print(f"all {len(names) + 2} invariants hold")
+        yield f"all {len(names) + 2} invariants hold"

@@ -1,15 +1,17 @@
 """`bildwerk doctor`: can this machine make pictures, and if not, what is to be done?"""
 
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bildwerk.cli.failure import ExitCode
 from bildwerk.cli.machine import ENGINE_PACKAGES, Machine, package_version, read_devices, read_machine
-from bildwerk.cli.model_outlook import ESTIMATE, about_model, memory_advice
+from bildwerk.cli.model_advice import advice, question
+from bildwerk.cli.model_outlook import ESTIMATE, about_model
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import load_catalog
+
+LABEL = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,16 @@ class Diagnosis:
         return found if isinstance(found, list) else []
 
     def advice(self, state: ModelState) -> str | None:
-        """Files that no device could hold are not worth fetching."""
-        return memory_advice(state, self.outlooks(state.model.id)) or state.advice
+        return advice(state, self.outlooks(state.model.id))
 
     @property
     def to_do(self) -> list[str]:
-        advice = [f"{state.model.id}: {advice}" for state in self.models if (advice := self.advice(state)) is not None]
+        found = [f"{state.model.id}: {said}" for state in self.models if (said := self.advice(state)) is not None]
         if self.missing_packages:
-            advice.insert(0, f"install {', '.join(self.missing_packages)} with: pip install 'bildwerk[engine]'")
+            found.insert(0, f"install {', '.join(self.missing_packages)} with: pip install 'bildwerk[engine]'")
         elif "error" in self.devices:
-            advice.insert(0, f"torch cannot be used: {self.devices['error']}")
-        return advice
+            found.insert(0, f"torch cannot be used: {self.devices['error']}")
+        return found
 
     @property
     def can_make_pictures(self) -> bool:
@@ -55,19 +56,6 @@ def examine() -> Diagnosis:
     return Diagnosis(read_machine(), packages, devices, states)
 
 
-def question(state: ModelState) -> dict[str, object]:
-    """`engine.outlook.Asked`, about a picture as the model makes it unless told otherwise."""
-    numbers = state.model.engine
-    return {
-        "folder": str(state.folder) if state.is_ready else None,
-        "dtype": numbers.dtype,
-        "width": numbers.default_width,
-        "height": numbers.default_height,
-        "steps": numbers.default_steps,
-        "text_tokens": numbers.max_text_tokens,
-    }
-
-
 def doctor(*, json: bool | None = None) -> int:
     """Say what this machine has, which models are complete, and what to do. Ends with 1 if it can make no picture.
 
@@ -77,11 +65,7 @@ def doctor(*, json: bool | None = None) -> int:
         Print a JSON object. Default: only where standard output is not a terminal.
     """
     diagnosis = examine()
-    if wants_json(json, sys.stdout):
-        write_json(as_json(diagnosis))
-    else:
-        for line in as_text(diagnosis):
-            write_line(line)
+    write_answer(json, as_json(diagnosis), as_text(diagnosis), LABEL)
     return ExitCode.OK if diagnosis.can_make_pictures else ExitCode.EXPECTED
 
 

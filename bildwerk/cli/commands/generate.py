@@ -9,8 +9,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bildwerk.cli.arithmetic_options import Device, Dtype, Placement, Precision
 from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
+from bildwerk.cli.model_files import named_model
+from bildwerk.cli.model_state import in_use
 from bildwerk.cli.order import Order, Wishes, take_order
 from bildwerk.cli.output_file import write_file
 from bildwerk.cli.report import Report, open_report
@@ -33,14 +36,14 @@ def generate(
     size: str | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    n: int = 1,
+    n: Annotated[int, Parameter(alias="-n")] = 1,
     model: str = "flux-tiny",
     guidance: float | None = None,
-    lora: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    device: str | None = None,
-    dtype: str | None = None,
-    precision: str | None = None,
-    placement: str | None = None,
+    lora: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    device: Device = None,
+    dtype: Dtype = None,
+    precision: Precision | None = None,
+    placement: Placement | None = None,
     json: bool | None = None,
 ) -> None:
     """Make pictures from a prompt, on this machine.
@@ -69,7 +72,7 @@ def generate(
     device
         Where to compute: cpu, cuda, cuda:1, mps. Default: the GPU where there is one.
     dtype
-        What to compute in: float32, bfloat16. Default: the model's own.
+        What to compute in: float32 (or fp32), bfloat16 (or bf16). Default: the model's own.
     precision
         What the large layers multiply in: bf16, int8, or on a GPU fp8. The narrower, the faster each picture, and
         the slower the loading. Default: as dtype, or int8 where the file is.
@@ -81,7 +84,7 @@ def generate(
     """
     started = time.perf_counter()
     order = take_order(Wishes(prompt, output, size, steps, seed, n, model, guidance, lora))
-    with open_report(json) as report:
+    with in_use(named_model(order.spec.id)), open_report(json) as report:
         report.start(order.spec.id, order.request)
         report.warn(order.warnings)
         try:

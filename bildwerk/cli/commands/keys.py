@@ -1,14 +1,14 @@
 """`bildwerk keys`: make, list and revoke API keys, also beside a running service."""
 
-import json as json_text
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from bildwerk.cli.failure import CommandError
+from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.guest_database import guest_database
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.account import ALL_SCOPES, ApiKey, Scope
 from bildwerk.domain.api_key import display, new_api_key
 from bildwerk.jobs.customers import give_key
@@ -29,9 +29,9 @@ def create(
     data_dir: Path | None = None,
     account: str | None = None,
     name: str = "",
-    scope: tuple[Scope, ...] = (),
+    scope: Annotated[tuple[Scope, ...], Parameter(negative=(), show_default=False)] = (),
     days: int | None = None,
-    json: bool = False,
+    json: bool | None = None,
 ) -> None:
     """Make a key. Its secret is shown now and never again.
 
@@ -48,10 +48,10 @@ def create(
     days
         After how many days it ends. Default: never.
     json
-        Print a JSON object with the field `key`.
+        Print a JSON object with the field `key`. Default: only where standard output is not a terminal.
     """
     if days is not None and not 1 <= days <= MAX_DAYS:
-        raise CommandError(f"--days must be from 1 to {MAX_DAYS}, not {days}")
+        raise UsageError(f"--days must be from 1 to {MAX_DAYS}, not {days}")
     with guest_database(data_dir) as (folder, database):
         now = start_clock()()
         owner = owning_account(database, account)
@@ -62,14 +62,11 @@ def create(
         key = database.write_blocking(
             lambda connection: give_key(connection, now, owner, pepper, new, name=name, scopes=scopes, expires_at=ends)
         )
-    if json:
-        print(json_text.dumps({"key": new.secret, **facts(key)}))
-    else:
-        print(new.secret)
+    write_answer(json, {"key": new.secret, **facts(key)}, [new.secret])
 
 
 @keys.command(name="list")
-def list_keys(*, data_dir: Path | None = None, json: bool = False) -> None:
+def list_keys(*, data_dir: Path | None = None, json: bool | None = None) -> None:
     """List every key: its id, its last characters, whether it is live, its account.
 
     Parameters
@@ -77,18 +74,17 @@ def list_keys(*, data_dir: Path | None = None, json: bool = False) -> None:
     data_dir
         The server's data folder.
     json
-        Print one JSON object a line.
+        Print one JSON object a line. Default: only where standard output is not a terminal.
     """
     with guest_database(data_dir) as (_, database):
         found = database.read_blocking(accounts.list_keys)
         now = start_clock()()
     for key in found:
-        line = json_text.dumps(facts(key)) if json else " ".join(text_row(key, now))
-        print(line)
+        write_answer(json, facts(key), [text_row(key, now)])
 
 
 @keys.command
-def revoke(key_id: str, *, data_dir: Path | None = None, json: bool = False) -> None:
+def revoke(key_id: str, *, data_dir: Path | None = None, json: bool | None = None) -> None:
     """Revoke a key: within a second nobody can use it any more.
 
     Parameters
@@ -98,13 +94,13 @@ def revoke(key_id: str, *, data_dir: Path | None = None, json: bool = False) -> 
     data_dir
         The server's data folder.
     json
-        Print a JSON object.
+        Print a JSON object. Default: only where standard output is not a terminal.
     """
     with guest_database(data_dir) as (_, database):
         now = start_clock()()
         if not database.write_blocking(lambda connection: accounts.revoke_key(connection, now, key_id)):
             raise CommandError(f"there is no key {key_id[:60]!r}; `bildwerk keys list` shows them")
-    print(json_text.dumps({"id": key_id, "revoked": True}) if json else f"{key_id} is revoked")
+    write_answer(json, {"id": key_id, "revoked": True}, [f"{key_id} is revoked"])
 
 
 def owning_account(database: Database, account_id: str | None) -> str:
@@ -128,6 +124,6 @@ def facts(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def text_row(key: ApiKey, now: int) -> list[str]:
+def text_row(key: ApiKey, now: int) -> str:
     state = "live" if key.is_live(now) else "revoked" if key.revoked_at else "expired"
-    return [key.id, display(key.last4), f"{state:8}", ",".join(sorted(key.scopes)), key.account_id, key.name]
+    return " ".join([key.id, display(key.last4), f"{state:8}", ",".join(sorted(key.scopes)), key.account_id, key.name])

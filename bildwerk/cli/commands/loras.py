@@ -1,6 +1,5 @@
 """`bildwerk loras`: the LoRAs that requests may name. A running service sees every change at once."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +8,11 @@ from cyclopts import App, Parameter
 from bildwerk.checkpoints.loras import Loras, is_lora_name
 from bildwerk.cli.engine_packages import needed_for
 from bildwerk.cli.failure import CommandError
+from bildwerk.cli.model_advice import complete_folder
 from bildwerk.cli.model_files import models_folder, named_model
-from bildwerk.cli.model_state import complete_folder, state_of
+from bildwerk.cli.model_state import state_of
 from bildwerk.cli.output_file import write_file
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import ModelSpec, load_catalog
 from bildwerk.engine.request import EngineError
 
@@ -73,14 +73,13 @@ def list_loras(*, model: str | None = None, json: bool | None = None) -> None:
     for spec in chosen_models(model):
         for name in stored.names(spec.id):
             path = stored.path(spec.id, name)
-            if wants_json(json, sys.stdout):
-                write_json({"model": spec.id, "name": name, "path": str(path), "bytes": path.lstat().st_size})
-            else:
-                write_line(f"{spec.id:32} {name:32} {path.lstat().st_size / 1e6:10.1f} MB")
+            size = path.lstat().st_size
+            facts = {"model": spec.id, "name": name, "path": str(path), "bytes": size}
+            write_answer(json, facts, [f"{spec.id:32} {name:32} {size / 1e6:10.1f} MB"])
 
 
 @loras.command
-def remove(name: str, *, model: str | None = None) -> None:
+def remove(name: str, *, model: str | None = None, json: bool | None = None) -> None:
     """Delete a LoRA. What was asked for with it and has not begun will fail, and cost nothing.
 
     Parameters
@@ -89,6 +88,8 @@ def remove(name: str, *, model: str | None = None) -> None:
         Its name, as `bildwerk loras list` shows it.
     model
         Id or short name of the only model to take it from. Default: all that have it.
+    json
+        Print one JSON object a line. Default: only where standard output is not a terminal.
     """
     stored = Loras(models_folder())
     owners = [spec.id for spec in chosen_models(model) if name in stored.names(spec.id)]
@@ -101,7 +102,7 @@ def remove(name: str, *, model: str | None = None) -> None:
             path.unlink()
         except OSError as error:
             raise CommandError(f"cannot delete {path}: {error.strerror}") from error
-        write_line(f"removed {name} of {owner}")
+        write_answer(json, {"event": "removed", "model": owner, "name": name}, [f"removed {name} of {owner}"])
 
 
 def chosen_models(name: str | None) -> list[ModelSpec]:
@@ -144,7 +145,5 @@ def put(path: Path, data: bytes) -> None:
 
 
 def say_added(facts: dict[str, object], json: bool | None) -> None:
-    if wants_json(json, sys.stdout):
-        write_json({"event": "added", **facts})
-    else:
-        write_line(f"added {facts['name']} for {facts['model']}: it changes {facts['layers']} layers")
+    sentence = f"added {facts['name']} for {facts['model']}: it changes {facts['layers']} layers"
+    write_answer(json, {"event": "added", **facts}, [sentence])

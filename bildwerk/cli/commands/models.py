@@ -1,12 +1,11 @@
 """`bildwerk models`: what can be asked for, and whether its files are here. What moves files has a file of its own."""
 
-import sys
-
 from cyclopts import App
 
+from bildwerk.cli.model_advice import advice_here
 from bildwerk.cli.model_files import named_model
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import write_answer
 from bildwerk.domain.catalog import load_catalog
 
 models = App(name="models", help="The models that can be asked for.")
@@ -14,6 +13,7 @@ MOVING = {
     "pull": ("bildwerk.cli.commands.pull:pull_model", "Fetch a model's weights from the hub."),
     "import": ("bildwerk.cli.commands.import_files:import_files", "Take over files that are on this machine already."),
     "verify": ("bildwerk.cli.commands.verify:verify_models", "Is every file still what it was when it came?"),
+    "remove": ("bildwerk.cli.commands.remove_files:remove_files", "Remove a model's files from this machine."),
     "quantize": ("bildwerk.cli.commands.quantize:quantize", "Write a transformer in eight bits: half the size."),
 }
 for name, (import_path, purpose) in MOVING.items():
@@ -29,14 +29,10 @@ def list_models(*, json: bool | None = None) -> None:
     json
         Print one JSON object a line. Default: only where standard output is not a terminal.
     """
-    states = [state_of(model) for model in load_catalog().values()]
-    if wants_json(json, sys.stdout):
-        for state in states:
-            write_json(state.as_json())
-        return
-    for state in states:
+    for model in load_catalog().values():
+        state = state_of(model)
         readiness = "ready" if state.is_ready else "files missing"
-        write_line(f"{state.model.id:32} {readiness:14} {state.model.display_name}")
+        write_answer(json, state.as_json(), [f"{model.id:32} {readiness:14} {model.display_name}"])
 
 
 @models.command
@@ -51,14 +47,12 @@ def show(model: str, *, json: bool | None = None) -> None:
         Print a JSON object. Default: only where standard output is not a terminal.
     """
     state = state_of(named_model(model))
-    if wants_json(json, sys.stdout):
-        write_json(state.as_json())
-        return
-    for name, value in facts(state):
-        write_line(f"{name:16} {value}")
+    to_do = advice_here(state)
+    lines = (f"{name:16} {value}" for name, value in facts(state, to_do))
+    write_answer(json, state.as_json() | {"advice": to_do}, lines, indent=17)
 
 
-def facts(state: ModelState) -> list[tuple[str, object]]:
+def facts(state: ModelState, to_do: str | None) -> list[tuple[str, object]]:
     model, numbers = state.model, state.model.engine
     lines: list[tuple[str, object]] = [
         ("id", model.id),
@@ -73,4 +67,4 @@ def facts(state: ModelState) -> list[tuple[str, object]]:
         ("folder", state.folder),
         ("state", "ready" if state.is_ready else "; ".join(state.problems)),
     ]
-    return lines if state.advice is None else [*lines, ("to do", state.advice)]
+    return lines if to_do is None else [*lines, ("to do", to_do)]

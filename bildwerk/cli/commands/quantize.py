@@ -8,7 +8,7 @@ from pathlib import Path
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.machine import ENGINE_PACKAGES
 from bildwerk.cli.progress_bar import ProgressBar
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import write_answer
 
 
 def quantize(source: Path, destination: Path, *, json: bool | None = None) -> None:
@@ -43,7 +43,5 @@ def quantize(source: Path, destination: Path, *, json: bool | None = None) -> No
     except (WeightsError, OSError) as error:
         raise CommandError(str(error)) from error
     size, seconds = destination.stat().st_size, round(time.perf_counter() - started, 1)
-    if wants_json(json, sys.stdout):
-        write_json({"path": str(destination), "bytes": size, "tensors": done, "seconds": seconds})
-    else:
-        write_line(f"{destination}  {size / 1e9:.2f} GB  {seconds} s")
+    facts = {"path": str(destination), "bytes": size, "tensors": done, "seconds": seconds}
+    write_answer(json, facts, [f"{destination}  {size / 1e9:.2f} GB  {seconds} s"])

@@ -4,6 +4,8 @@ import ipaddress
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +14,15 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from bildwerk.app import build_service
+from bildwerk.checkpoints.folder_use import used
+from bildwerk.checkpoints.location import folder_of
+from bildwerk.cli.arithmetic_options import Placement, Precision
 from bildwerk.cli.environment import environment_settings
-from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.failure import ExitCode, UsageError
 from bildwerk.cli.guarded_protocol import protocol_behind
 from bildwerk.cli.log_output import configure_log
 from bildwerk.cli.server import listen, run_server, url_of
+from bildwerk.domain.catalog import load_catalog
 from bildwerk.domain.errors import SetupError
 from bildwerk.jobs.customers import open_first_account
 from bildwerk.settings import Settings, is_loopback
@@ -32,8 +38,8 @@ def serve(
     port: int | None = None,
     data_dir: Path | None = None,
     demo: Annotated[bool, Parameter(negative=())] = False,
-    precision: Literal["bf16", "fp8", "int8"] | None = None,
-    placement: Literal["resident", "text-streamed", "modulation-streamed", "all-streamed"] | None = None,
+    precision: Precision | None = None,
+    placement: Placement | None = None,
     public_url: str | None = None,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
@@ -100,8 +106,19 @@ def serve(
     listening = listen(settings.host, settings.port)
     url = url_of(settings.host, listening, "https" if tls else "http")
     service = build_service(settings, folder, settings.public_url or url)
-    stopped_by = run_server(service, listening, lambda: announce(url), {**tls, **proxy_options(settings)})
+    with models_in_use(settings):
+        stopped_by = run_server(service, listening, lambda: announce(url), {**tls, **proxy_options(settings)})
     return ExitCode.INTERRUPTED if stopped_by is signal.SIGINT else ExitCode.OK
+
+
+@contextmanager
+def models_in_use(settings: Settings) -> Iterator[None]:
+    """Whatever model is here may be asked for, so none of them may be removed meanwhile."""
+    with ExitStack() as stack:
+        for spec in load_catalog().values():
+            if not spec.embedded and folder_of(spec, settings.models_dir).is_dir():
+                stack.enter_context(used(folder_of(spec, settings.models_dir)))
+        yield
 
 
 def announce(url: str) -> None:
@@ -125,29 +142,29 @@ def require_safe_bind(settings: Settings, *, is_safe: bool) -> None:
 
 
 def require_network(text: str) -> None:
-    """Raises `SetupError` for what is neither an address nor a network."""
+    """Raises `UsageError` for what is neither an address nor a network."""
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise SetupError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
+        raise UsageError(f"--behind-proxy must be an address or a network such as 10.0.0.0/8, not {text!r}") from None
 
 
 def require_web_address(text: str) -> None:
-    """Raises `SetupError` for what clients could not be told as the server's address."""
+    """Raises `UsageError` for what clients could not be told as the server's address."""
     try:
         parts = urlsplit(text)
         is_complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_complete = False
     if not is_complete or parts.query or parts.fragment:
-        raise SetupError(f"--public-url must be http:// or https:// and a host, not {text[:200]!r}")
+        raise UsageError(f"--public-url must be http:// or https:// and a host, not {text[:200]!r}")
 
 
 def tls_options(certificate: Path | None, key: Path | None) -> dict[str, object]:
     if certificate is None and key is None:
         return {}
     if certificate is None or key is None:
-        raise SetupError("--tls-certificate and --tls-key go together: one of them is missing")
+        raise UsageError("--tls-certificate and --tls-key go together: one of them is missing")
     for path in (certificate, key):
         if not path.is_file():
             raise SetupError(f"there is no file {path}")

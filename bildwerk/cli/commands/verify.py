@@ -10,11 +10,14 @@ from bildwerk.checkpoints.manifest import Record
 from bildwerk.checkpoints.verification import Verdict, Verified, verify
 from bildwerk.checkpoints.wanted import Transfer
 from bildwerk.cli.failure import ExitCode
+from bildwerk.cli.model_advice import advice_here
 from bildwerk.cli.model_files import named_model
 from bildwerk.cli.model_state import ModelState, state_of
-from bildwerk.cli.report import wants_json, write_json, write_line
+from bildwerk.cli.standard_output import wants_json, write_answer
 from bildwerk.cli.transfer_bar import TransferBar
 from bildwerk.domain.catalog import ModelSpec, load_catalog
+
+LABEL = 9
 
 
 def verify_models(model: str | None = None, *, json: bool | None = None) -> int:
@@ -29,7 +32,7 @@ def verify_models(model: str | None = None, *, json: bool | None = None) -> int:
     """
     chosen = [named_model(model)] if model is not None else list(load_catalog().values())
     states = [state for state in map(state_of, chosen) if model is not None or state.folder.is_dir()]
-    as_json = wants_json(json, sys.stdout)
+    as_json = wants_json(json)
     whole = [verify_one(state, as_json) for state in states]
     return ExitCode.OK if all(whole) else ExitCode.EXPECTED
 
@@ -46,11 +49,7 @@ def verify_one(before: ModelState, as_json: bool) -> bool:
     state = state_of(before.model)
     bad = [one for one in judged if one.verdict is not Verdict.OK]
     advice = list(to_do(state, judged, bad))
-    if as_json:
-        write_json(outcome(state, judged, advice))
-    else:
-        for line in as_text(state, judged, advice):
-            write_line(line)
+    write_answer(as_json, outcome(state, judged, advice), as_text(state, judged, advice), LABEL)
     return not bad and state.is_ready
 
 
@@ -92,13 +91,13 @@ def to_do(state: ModelState, judged: Sequence[Verified], bad: Sequence[Verified]
         else:
             sources = ", ".join(one.record.source for one in files)
             yield f"import again, from files that are whole: {sources}"
-    if not bad and judged and state.advice is not None:
-        yield state.advice
+    if not bad and judged and (advice := advice_here(state)) is not None:
+        yield advice
 
 
 def nothing_recorded(state: ModelState) -> str:
     if not state.folder.is_dir() or not state.is_ready:
-        return str(state.advice)
+        return str(advice_here(state))
     return (
         f"no hashes are recorded: bildwerk models pull {state.model.short_name} compares the files with the hub's and "
         "fetches those that differ; bildwerk models import records them as they are"
