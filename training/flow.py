@@ -71,7 +71,7 @@ def train(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    loop.add_options(parser, RUNS / "flow.pt", minutes=60.0, rate=2e-3, outer_rate=1e-3)
+    loop.add_options(parser, RUNS / "flow.pt", minutes=60.0, rate=7e-4, outer_rate=5e-4)
     buckets.add_options(parser, tokens=7000)
     studio.add_options(parser, steps=8)
     train(parser.parse_args())
