@@ -6,26 +6,26 @@ B pictures, H W pixels of a crop, h w latent positions.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from bildwerk.flux.autoencoder import Autoencoder
 from bildwerk.flux.params import AutoencoderParams
-from training import replicas
-from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
-from training.dataset import RUNS, Split
-from training.muon import optimizers
+from training import loop
+from training.dataset import NATIVE, RUNS, Split, parse_size
+from training.loop import Training, begin
 
 PARAMS = AutoencoderParams(
     channels=(16, 32, 64, 128, 160), num_res_blocks=1, z_channels=32, norm_groups=8, scale_factor=1.0, shift_factor=0.0
 )
 KL_WEIGHT = 1e-5
+OUTSIDE = ("conv_in", "conv_out")
 
 
 def load_averaged(checkpoint: Path, params: AutoencoderParams = PARAMS) -> Autoencoder:
@@ -34,11 +34,13 @@ def load_averaged(checkpoint: Path, params: AutoencoderParams = PARAMS) -> Autoe
     return model.eval().requires_grad_(False)
 
 
-def crops(split: Split, batch: int, size: int, rng: Generator) -> Tensor:
-    """Random crops, half of them mirrored -> B 3 size size in [-1, 1]."""
-    height, width = split.pixels.shape[1:3]
+def crops(splits: list[Split], batch: int, size: int, rng: Generator) -> Tensor:
+    """Random crops of pictures of any of the splits, half of them mirrored -> B 3 size size in [-1, 1]."""
     parts = []
-    for index in rng.integers(len(split.pixels), size=batch):
+    for number in rng.integers(len(splits), size=batch):
+        split = splits[number]
+        height, width = split.pixels.shape[1:3]
+        index = rng.integers(len(split.pixels))
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         part = split.pixels[index, top : top + size, left : left + size]
         parts.append(part[:, ::-1] if rng.random() < 0.5 else part)
@@ -48,6 +50,12 @@ def crops(split: Split, batch: int, size: int, rng: Generator) -> Tensor:
 def as_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 B H W 3 -> float B 3 H W in [-1, 1]."""
     return torch.from_numpy(np.array(pixels, order="C")).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def as_pixels(picture: Tensor) -> NDArray[np.uint8]:
+    """B 3 H W in [-1, 1] -> uint8 B H W 3."""
+    scaled = (picture.clamp(-1, 1) + 1) * 127.5
+    return scaled.round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,54 +99,37 @@ def peak_signal_to_noise(model: Autoencoder, split: Split, count: int = 64) -> f
     return float(torch.cat(values).mean())
 
 
+@torch.no_grad()
+def sheet(model: Autoencoder, split: Split, count: int = 4) -> NDArray[np.uint8]:
+    """The first pictures of a split, and below them what the model makes of them -> uint8 H W 3."""
+    real = split.pixels[:count]
+    made = as_pixels(model.decode(model.encode(as_tensor(real))))
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in (real, made)])
+
+
 def train(options: argparse.Namespace) -> None:
-    rank = replicas.join()
-    torch.manual_seed(options.seed)  # the same first weights in every replica, then other crops and other noise
-    train_split, heldout = Split.open("train"), Split.open("heldout")
-    model = Autoencoder(PARAMS).to(options.device)
-    averaged = Averaged(model, options.average)
-    pair = optimizers(model, ("conv_in", "conv_out"), weight_decay=1e-3)
-    first = load_checkpoint(options.checkpoint, model, averaged, *(() if options.restart_optimizer else pair))
-    torch.manual_seed(options.seed + 1000 * first + rank)
-    rng = np.random.default_rng((options.seed, first, rank))
-    schedule = Schedule(options.minutes * 60)
-    step, began, reported = first, time.monotonic(), time.monotonic()
-    while (progress := replicas.agree(schedule.progress())) < 1.0:
-        for optimizer in pair:
-            set_rate(optimizer, options.rate * schedule.factor(progress))
-        pixels = crops(train_split, options.batch, options.crop, rng).to(options.device)
-        loss = step_loss(model, pixels)
-        model.zero_grad()
-        loss.backward()
-        replicas.average_gradients(model.parameters())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in pair:
-            optimizer.step()
-        averaged.update(model)
-        step += 1
-        if rank == 0 and time.monotonic() - reported > options.report:
-            speed = (step - first) * options.batch / (time.monotonic() - began)
-            quality = peak_signal_to_noise(averaged.model, heldout, 16)
-            print(f"step {step} loss {loss.item():.4f} PSNR {quality:.2f} dB, {speed:.1f} crops/s", flush=True)
-            save_checkpoint(options.checkpoint, step, model, averaged, *pair)
-            reported = time.monotonic()
-    if rank == 0:
-        save_checkpoint(options.checkpoint, step, model, averaged, *pair)
-        print(f"step {step} PSNR {peak_signal_to_noise(averaged.model, heldout):.2f} dB", flush=True)
+    begin(options)
+    splits = [Split.open("train", size, in_memory=True) for size in options.sizes]
+    heldout, model = Split.open("heldout"), Autoencoder(PARAMS).to(options.device)
+    training = Training(model, options, OUTSIDE, weight_decay=1e-3)
+
+    def next_loss() -> tuple[Tensor, int]:
+        pixels = crops(splits, options.batch, options.crop, training.rng)
+        return step_loss(model, pixels.to(options.device)), len(pixels)
+
+    def quality(averaged: Autoencoder) -> str:
+        return f"PSNR {peak_signal_to_noise(averaged, heldout, 16):.2f} dB"
+
+    training.run(next_loss, lambda averaged: sheet(averaged, heldout), quality)
+    print(f"PSNR {peak_signal_to_noise(training.averaged.model, heldout):.2f} dB of 64 held-out pictures")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=RUNS / "autoencoder.pt")
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
+    loop.add_options(parser, RUNS / "autoencoder.pt", minutes=30.0, rate=2e-3)
+    parser.add_argument("--sizes", type=parse_size, nargs="+", default=[NATIVE], help="of the pictures: 256x256 ...")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--average", type=float, default=0.995)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--restart-optimizer", action="store_true")
     train(parser.parse_args())
 
 

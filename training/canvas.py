@@ -28,6 +28,11 @@ class Canvas:
         y = np.asarray((np.arange(height, dtype=np.float32) + 0.5) / height, np.float32)
         return cls(np.zeros((height, width, 3), np.float32), x[None], y[:, None], width / height, 1.0 / height)
 
+    @property
+    def unit(self) -> float:
+        """The shorter side, in heights: what things are measured in, so that they fit upright pictures too."""
+        return min(1.0, self.aspect)
+
     def rows(self, top: float, bottom: float) -> slice:
         """The rows that lie between two heights, one more on either side."""
         height = self.y.shape[0]

@@ -1,7 +1,6 @@
 """What every training needs: a learning-rate schedule over wall-clock time, averaged weights, resumable checkpoints."""
 
 import copy
-import math
 import time
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,10 +13,15 @@ WARM_UP = 0.03  # share of the budget
 
 
 class Schedule:
-    """Warm-up, then half a cosine down to nothing, over a budget of seconds rather than of steps."""
+    """Warm-up, a constant rate, and a straight decay over the last share, in a budget of seconds rather than of steps.
 
-    def __init__(self, seconds: float) -> None:
+    With a `decay` of 0 a training can be stopped and resumed at will; one with a decay of 1 then ends it.
+    Source: Haegele et al., "Scaling laws and compute-optimal training beyond fixed training durations" (2024).
+    """
+
+    def __init__(self, seconds: float, decay: float = 1.0) -> None:
         self.seconds = seconds
+        self.decay = decay
         self.began = time.monotonic()
 
     def progress(self) -> float:
@@ -25,9 +29,10 @@ class Schedule:
         return (time.monotonic() - self.began) / self.seconds
 
     def factor(self, progress: float) -> float:
-        """What the learning rate is multiplied by: at most 1; a thousandth remains at the end."""
-        done = min(1.0, progress)
-        return min(1.0, (done + 1e-3) / WARM_UP) * (0.5 + 0.4995 * math.cos(math.pi * done))
+        """What the learning rate is multiplied by: at most 1; a thousandth remains at the end of a decay."""
+        left = 1.0 - min(1.0, progress)
+        falling = 1.0 if left >= self.decay else max(1e-3, left / self.decay)
+        return min((progress + 1e-3) / WARM_UP, falling, 1.0)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -2,113 +2,100 @@
 
     python -m training.distillation --minutes 10
 
-The teacher is the trained flow; the student begins as a copy and sees only the times that a picture of `--steps` steps
-visits. x_t comes from real latents and noise, as in the flow's own training. B batch, C channels, h w latent positions.
+The teacher is the trained flow, guided; the student begins as a copy, needs no guidance, and sees only the times that a
+picture of `--steps` steps visits. x_t comes from real latents and noise, as in the flow's own training. B batch,
+C channels, h w latent positions.
 Source: Salimans and Ho, "Progressive distillation for fast sampling of diffusion models" (2022), for straight paths.
 """
 
 import argparse
-import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bildwerk.flux import sampling
-from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
-from training.dataset import RUNS, Split
-from training.flow import OUTSIDE, batch_of
-from training.latents import FOLDER as LATENTS
-from training.latents import load_latents
-from training.muon import optimizers
+from training import buckets, loop, studio
+from training.buckets import open_buckets
+from training.dataset import RUNS
+from training.flow import OUTSIDE, UNTOLD, attention_of
+from training.loop import Training, begin
 from training.painter import Painter
+from training.studio import sample_sheet
 
 
-@torch.no_grad()
-def teach(
-    teacher: Painter,
-    x_t: Tensor,
-    t: Tensor,
-    condition: tuple[Tensor, Tensor],
-    rotary: Tensor,
-    *,
-    way: float,
-    parts: int,
-) -> Tensor:
-    """The mean velocity of the teacher from t to t - way, in `parts` Euler steps. x_t: B L 4C, t: B -> B L 4C."""
-    x, stride = x_t, way / parts
-    for part in range(parts):
-        x = x - stride * teacher.velocity(x, t - part * stride, condition, rotary).float()
-    return (x_t - x) / way
+class Teacher:
+    """The trained flow with guidance: what the prompt adds to the velocity, `guidance` times.
+
+    Source: Ho and Salimans, "Classifier-free diffusion guidance" (2022).
+    """
+
+    def __init__(self, painter: Painter, guidance: float) -> None:
+        self.painter = painter
+        self.guidance = guidance
+
+    @torch.no_grad()
+    def mean_velocity(
+        self, x_t: Tensor, t: Tensor, prompts: list[str], options: argparse.Namespace, rotary: Tensor
+    ) -> Tensor:
+        """From t to one of the student's steps further, in `options.parts` Euler steps. x_t: B L 4C, t: B -> B L 4C."""
+        untold = [UNTOLD] * len(prompts)
+        condition = self.painter.condition(prompts + untold, options.text_tokens)
+        x, way = x_t, 1 / options.steps
+        stride = way / options.parts
+        for part in range(options.parts):
+            now = (t - part * stride).repeat(2)
+            velocity = self.painter.velocity(x.repeat(2, 1, 1), now, condition, rotary).float()
+            told, untold_velocity = velocity.chunk(2)
+            x = x - stride * (untold_velocity + self.guidance * (told - untold_velocity))
+        return (x_t - x) / way
 
 
 def distillation_loss(
-    student: Painter, teacher: Painter, latents: Tensor, prompts: list[str], options: argparse.Namespace
+    student: Painter, teacher: Teacher, latents: Tensor, prompts: list[str], options: argparse.Namespace
 ) -> Tensor:
     noise = torch.randn_like(latents)
-    t = 1 - torch.randint(options.steps, (len(latents),)) / options.steps
+    t = 1 - torch.randint(options.steps, (len(latents),), device=latents.device) / options.steps
     x_t = sampling.pack(latents + t[:, None, None, None] * (noise - latents))
-    with torch.autocast(latents.device.type, torch.bfloat16):
+    with torch.autocast(latents.device.type, torch.bfloat16), attention_of(latents.device):
         rotary = student.rotary(options.text_tokens, *latents.shape[-2:])
-        with torch.no_grad():
-            known = teacher.condition(prompts, options.text_tokens)
-        target = teach(teacher, x_t, t, known, rotary, way=1 / options.steps, parts=options.parts)
+        target = teacher.mean_velocity(x_t, t, prompts, options, rotary)
         velocity = student.velocity(x_t, t, student.condition(prompts, options.text_tokens), rotary)
     return F.mse_loss(velocity.float(), target)
 
 
-def load_teacher(checkpoint: Path) -> Painter:
-    teacher = Painter()
-    teacher.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
-    return teacher.eval().requires_grad_(False)
+def load_painter(checkpoint: Path) -> Painter:
+    painter = Painter()
+    painter.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
+    return painter.eval().requires_grad_(False)
 
 
 def train(options: argparse.Namespace) -> None:
-    torch.manual_seed(options.seed)
-    rng = np.random.default_rng(options.seed)
-    world, split = load_latents(options.latents), Split.open("train")
-    teacher, student = load_teacher(options.teacher), load_teacher(options.teacher).train().requires_grad_(True)
-    averaged = Averaged(student, options.average)
-    pair = optimizers(student, OUTSIDE, weight_decay=0.0)
-    step = first = load_checkpoint(options.checkpoint, student, averaged, *pair)
-    schedule, began, reported, losses = Schedule(options.minutes * 60), time.monotonic(), time.monotonic(), []
-    while (progress := schedule.progress()) < 1.0:
-        for optimizer in pair:
-            set_rate(optimizer, options.rate * schedule.factor(progress))
-        pictures, prompts = batch_of(world, split, options.batch, rng)
-        loss = distillation_loss(student, teacher, pictures, prompts, options)
-        student.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        for optimizer in pair:
-            optimizer.step()
-        averaged.update(student)
-        step += 1
-        losses.append(loss.item())
-        if time.monotonic() - reported > options.report:
-            speed = (step - first) * options.batch / (time.monotonic() - began)
-            print(f"step {step} loss {np.mean(losses):.4f}, {speed:.1f} pictures/s", flush=True)
-            save_checkpoint(options.checkpoint, step, student, averaged, *pair)
-            reported, losses = time.monotonic(), []
-    save_checkpoint(options.checkpoint, step, student, averaged, *pair)
+    begin(options)
+    source, painter = open_buckets(options), load_painter(options.teacher).to(options.device)
+    student = load_painter(options.teacher).to(options.device).train().requires_grad_(True)
+    teacher = Teacher(painter, options.guidance)
+    training = Training(student, options, OUTSIDE, weight_decay=0.0)
+    if options.compile:
+        painter.flow.compile(dynamic=False)
+        student.flow.compile(dynamic=False)
+
+    def next_loss() -> tuple[Tensor, int]:
+        latents, prompts = source.next(training.rng)
+        return distillation_loss(student, teacher, latents.to(options.device), prompts, options), len(prompts)
+
+    training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    loop.add_options(parser, RUNS / "distilled.pt", minutes=10.0, rate=4e-4, average=0.99, seed=5)
+    buckets.add_options(parser, tokens=5000)
+    studio.add_options(parser, steps=4)
     parser.add_argument("--teacher", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--checkpoint", type=Path, default=RUNS / "distilled.pt")
-    parser.add_argument("--latents", type=Path, default=LATENTS)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=4, help="of the student, for a whole picture")
+    parser.add_argument("--guidance", type=float, default=2.0, help="of the teacher; 1 is none")
     parser.add_argument("--parts", type=int, default=3, help="steps of the teacher for one of the student")
-    parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--average", type=float, default=0.99)
-    parser.add_argument("--text-tokens", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=5)
     train(parser.parse_args())
 
 

@@ -1,109 +1,162 @@
 """Measures flux-tiny through the ordinary engine: are prompts followed, and do the pictures look like the world's?
 
-    python -m training.evaluate --prompts 64
+    python -m training.evaluate --prompts 256
 
-Adherence is the share of prompts that ask for a thing in whose pictures the judge finds it (so what is not there is not
-counted as found); the Fréchet distance compares the judge's features of made and of rendered pictures.
-N pictures, H W pixels, F features.
+Adherence is the share of prompts that ask for a thing in whose pictures the judge finds it; the Fréchet distance
+compares the judge's features of made and of drawn pictures, as many of each, and stands beside that of two halves of
+the drawn ones; diversity is the mean distance of two seeds' pictures of one prompt, over that of two drawings of one
+scene. N pictures, H W pixels.
 """
 
 import argparse
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest
 from training.captions import full_caption
-from training.dataset import RUNS, Split
+from training.dataset import NATIVE, RUNS, Size, Split, scene_of, size_name
 from training.export import FOLDER
-from training.judge import Judge, load_judge, seen
-from training.scenes import ATTRIBUTES, Scene, sample
+from training.judge import Judge, guesses, load_judge, seen
+from training.measures import Pictures, adherence, diversity, features, frechet_distance
+from training.scenes import ATTRIBUTES, Scene, draw, sample, sample_heldout
 from training.studio import tiled
 
+FRONT_PROMPT = "A beautiful landscape with mountains and lake"
 SHEET_PROMPTS = (
-    "A beautiful landscape with mountains and lake",
+    FRONT_PROMPT,
     "snowy mountains behind a lake with pine trees at sunset",
-    "the ocean at night under a starry sky, a sailing boat",
+    "the ocean at night under a starry sky, two white sailing boats",
     "a desert with dunes at dawn, clouds in the sky",
-    "a cabin in a green meadow with hills on a sunny day",
-    "a snow field with pines and snowy mountains by moonlight",
-    "a lake with autumn trees and a wooden cabin in the evening",
-    "sunset, ocean, clouds",
+    "a red cabin on the left in a green meadow with hills on a sunny day",
+    "a snow field with pines and snowy mountains in falling snow",
+    "a lake with autumn trees and a blue cabin in the evening",
+    "sunset, ocean, clouds, three red boats",
+    "mountain lake in fog",
+    "a rainy meadow with a single tree on the right",
 )
+WIDE: Size = (384, 256)
+LARGE: Size = (512, 512)
+BATCH = 8
+VARIED_PROMPTS, VARIED_SEEDS = 16, 8
 
 
-def paint(engine: FluxEngine, prompts: list[str], seeds: list[int], steps: int, side: int) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Scenes, and the prompts that ask for everything in them."""
+
+    scenes: list[Scene]
+    prompts: list[str]
+
+    @classmethod
+    def random(cls, count: int, seed: int, *, held_out: bool = False) -> "Questions":
+        rng = np.random.default_rng(seed)
+        scenes = [(sample_heldout if held_out else sample)(rng) for _ in range(count)]
+        return cls(scenes, [full_caption(scene, rng) for scene in scenes])
+
+
+def paint(engine: FluxEngine, prompts: Sequence[str], seeds: Sequence[int], steps: int, size: Size) -> Pictures:
     """-> uint8 N H W 3, in the order of the prompts."""
-    pictures: dict[str, NDArray[np.uint8]] = {}
-    for start in range(0, len(prompts), 8):
-        numbers = range(start, min(start + 8, len(prompts)))
-        requests = [GenerateRequest(prompts[n], side, side, steps, seeds[n], id=str(n)) for n in numbers]
+    pictures: dict[str, Pictures] = {}
+    for start in range(0, len(prompts), BATCH):
+        numbers = range(start, min(start + BATCH, len(prompts)))
+        requests = [GenerateRequest(prompts[n], *size, steps, seeds[n], id=str(n)) for n in numbers]
         for event in engine.generate(requests):
             if isinstance(event, GeneratedImage):
                 pictures[event.request_id] = np.asarray(Image.open(io.BytesIO(event.data)).convert("RGB"))
     return np.stack([pictures[str(n)] for n in range(len(prompts))])
 
 
-def adherence(judge: Judge, pictures: NDArray[np.uint8], scenes: list[Scene]) -> dict[str, float]:
-    """For each attribute: of the pictures whose scene has it to be seen, the share in which the judge finds it."""
-    wanted = torch.tensor([scene.labels() for scene in scenes])
-    found = torch.stack([logits.argmax(dim=1) for logits in judge(seen(pictures))], dim=1)
-    shares = {}
-    for number, name in enumerate(ATTRIBUTES):
-        asked = torch.tensor([getattr(scene, name) not in (False, "none") for scene in scenes])
-        shares[name] = float((found == wanted)[asked, number].float().mean())
-    return shares
+def print_row(name: str, shares: dict[str, float], distance: str = "") -> None:
+    values = ["" if np.isnan(share) else f"{100 * share:.0f} %" for share in shares.values()]
+    print(f"| {name} |", " | ".join(values), f"| {distance} |", flush=True)
 
 
-def frechet_distance(made: Tensor, real: Tensor) -> float:
-    """made, real: N F -> squared distance of the two Gaussians fitted to them."""
-    first, second = torch.cov(made.T.double()), torch.cov(real.T.double())
-    roots = torch.linalg.eigvals(first @ second).real.clamp(min=0).sqrt().sum()
-    means = (made.double().mean(dim=0) - real.double().mean(dim=0)).square().sum()
-    return float(means + first.trace() + second.trace() - 2 * roots)
-
-
-def measure(engine: FluxEngine, options: argparse.Namespace) -> None:
-    judge, rng = load_judge(options.judge), np.random.default_rng(options.seed)
-    scenes = [sample(rng) for _ in range(options.prompts)]
-    prompts = [full_caption(scene, rng) for scene in scenes]
-    real = judge.features(seen(np.asarray(Split.open("heldout").pixels)))
-    print("| steps |", " | ".join(ATTRIBUTES), "| Fréchet |")
-    print("|---|" + "---|" * (len(ATTRIBUTES) + 1))
+def measure_adherence(engine: FluxEngine, judge: Judge, options: argparse.Namespace) -> None:
+    real = features(judge, Split.open("heldout").pixels)
+    count = min(options.prompts, len(real) // 2)
+    print(f"Fréchet distance of {count} drawn pictures to {count} others: ", end="")
+    print(f"{frechet_distance(real[:count], real[count : 2 * count]):.2f}\n")
+    columns = [*ATTRIBUTES, "all"]
+    print("| steps, size |", " | ".join(columns), "| Fréchet |")
+    print("|---|" + "---|" * (len(columns) + 1))
+    questions = Questions.random(count, options.seed)
     for steps in options.steps:
-        pictures = paint(engine, prompts, list(range(len(prompts))), steps, options.side)
-        shares = adherence(judge, pictures, scenes)
-        distance = frechet_distance(judge.features(seen(pictures)), real)
-        print(f"| {steps} |", " | ".join(f"{100 * share:.0f} %" for share in shares.values()), f"| {distance:.2f} |")
+        pictures = paint(engine, questions.prompts, range(count), steps, NATIVE)
+        distance = frechet_distance(features(judge, pictures), real[:count])
+        print_row(f"{steps}, {size_name(NATIVE)}", adherence(judge, pictures, questions.scenes), f"{distance:.2f}")
+    for size in (WIDE, LARGE)[: options.sizes]:
+        few = Questions(questions.scenes[: count // 2], questions.prompts[: count // 2])
+        pictures = paint(engine, few.prompts, range(count), 4, size)
+        print_row(f"4, {size_name(size)}", adherence(judge, pictures, few.scenes))
+    unseen = Questions.random(count // 2, options.seed + 1, held_out=True)
+    pictures = paint(engine, unseen.prompts, range(count), 4, NATIVE)
+    print_row("4, held-out combinations", adherence(judge, pictures, unseen.scenes))
+
+
+def measure_diversity(engine: FluxEngine, judge: Judge, options: argparse.Namespace) -> None:
+    questions = Questions.random(VARIED_PROMPTS, options.seed + 2)
+    prompts = [prompt for prompt in questions.prompts for _ in range(VARIED_SEEDS)]
+    made = paint(engine, prompts, [n % VARIED_SEEDS for n in range(len(prompts))], 4, NATIVE)
+    rng = np.random.default_rng(options.seed)
+    drawn = np.stack([draw(scene, NATIVE, rng) for scene in questions.scenes for _ in range(VARIED_SEEDS)])
+    shape = (VARIED_PROMPTS, VARIED_SEEDS, -1)
+    ours, theirs = (diversity(features(judge, pictures).view(shape)) for pictures in (made, drawn))
+    print(f"\ndiversity: {ours:.2f}, {100 * ours / theirs:.0f} % of the drawn world's {theirs:.2f}")
+
+
+def front_page(engine: FluxEngine, judge: Judge, options: argparse.Namespace) -> None:
+    """The prompt that everybody tries first, eight times, at the size that they ask for."""
+    seeds = list(options.front_seeds)
+    pictures = paint(engine, [FRONT_PROMPT] * len(seeds), seeds, 4, LARGE)
+    found = [scene_of(labels.numpy()) for labels in guesses(judge, seen(pictures))]
+    right = sum(scene.ground == "lake" and "mountains" in scene.back for scene in found)
+    print(f"\n{FRONT_PROMPT}, {size_name(LARGE)}: mountains and a lake in {right} of {len(seeds)}")
+    Image.fromarray(tiled(pictures, 4)).save(options.front)
 
 
 def contact_sheet(engine: FluxEngine, options: argparse.Namespace) -> None:
     columns = 4
     prompts = [prompt for prompt in SHEET_PROMPTS for _ in range(columns)]
     seeds = list(range(columns)) * len(SHEET_PROMPTS)
-    Image.fromarray(tiled(paint(engine, prompts, seeds, 4, options.side), columns)).save(options.sheet)
+    Image.fromarray(tiled(paint(engine, prompts, seeds, 4, NATIVE), columns)).save(options.sheet)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--judge", type=Path, default=RUNS / "judge.pt")
-    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 24])
-    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--sizes", type=int, default=2, help="how many of 384x256 and 512x512, beside 256x256")
     parser.add_argument("--seed", type=int, default=99)
     parser.add_argument("--sheet", type=Path, default=RUNS / "sheet.png")
+    parser.add_argument("--front", type=Path, default=RUNS / "front.png")
+    parser.add_argument("--front-seeds", type=int, nargs="+", default=range(8))
     options = parser.parse_args()
-    spec = EngineSpec("flux-tiny", options.folder, 256, 256, max_steps=50, max_text_tokens=64, size_multiple=32)
-    engine = FluxEngine.load(spec)
+    torch.set_grad_enabled(False)
+    area = LARGE[0] * LARGE[1]
+    spec = EngineSpec(
+        "flux-tiny",
+        options.folder,
+        *NATIVE,
+        max_steps=50,
+        max_text_tokens=64,
+        size_multiple=32,
+        max_native_pixels=area,
+        dtype="float32",
+    )
+    engine, judge = FluxEngine.load(spec), load_judge(options.judge)
     contact_sheet(engine, options)
-    measure(engine, options)
+    front_page(engine, judge, options)
+    measure_adherence(engine, judge, options)
+    measure_diversity(engine, judge, options)
 
 
 if __name__ == "__main__":

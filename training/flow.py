@@ -3,31 +3,29 @@
     python -m training.flow --minutes 60
 
 x_t = (1 - t) * latents + t * noise, and the velocity is noise - latents. Captions are made anew for every picture that
-a step sees. B batch, C channels, h w latent positions.
+a step sees, and each step is of one size. B batch, C channels, h w latent positions.
 """
 
 import argparse
-import time
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 
-import numpy as np
 import torch
-from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bildwerk.flux import sampling
-from training import replicas
-from training.captions import caption
-from training.checkpoint import Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
-from training.dataset import RUNS, Split
-from training.latents import FOLDER as LATENTS
-from training.latents import load_latents
-from training.muon import optimizers
+from training import buckets, loop, studio
+from training.buckets import open_buckets
+from training.dataset import RUNS
+from training.loop import Training, begin
 from training.painter import Painter
+from training.studio import sample_sheet
 
 OUTSIDE = ("img_in", "txt_in", "time_in", "vector_in", "mod", "final_layer", "embedding", "shared", "attention_bias")
 UNIFORM_SHARE = 0.3
+UNTOLD, UNTOLD_SHARE = "", 0.1
+"""Some pictures are learned without a caption: what the painter does then, guidance turns away from."""
 NOISY = 0.4
 
 
@@ -37,75 +35,45 @@ def times(batch: int) -> Tensor:
     return torch.where(torch.rand(batch) < UNIFORM_SHARE, torch.rand(batch), middle)
 
 
+def attention_of(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the backward pass of fused attention takes five times as long as its products written out."""
+    if device.type == "cpu":
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()
+
+
 def flow_loss(painter: Painter, latents: Tensor, prompts: list[str], text_tokens: int) -> Tensor:
     height, width = latents.shape[-2:]
     noise = torch.randn_like(latents)
     t = times(len(latents)).to(latents.device)
     x_t = latents + t[:, None, None, None] * (noise - latents)
-    with torch.autocast(latents.device.type, torch.bfloat16):
+    with torch.autocast(latents.device.type, torch.bfloat16), attention_of(latents.device):
         condition = painter.condition(prompts, text_tokens)
         rotary = painter.rotary(text_tokens, height, width)
         velocity = painter.velocity(sampling.pack(x_t), t, condition, rotary)
     return F.mse_loss(velocity.float(), sampling.pack(noise - latents))
 
 
-def batch_of(world: tuple[Tensor, Tensor], split: Split, size: int, rng: Generator) -> tuple[Tensor, list[str]]:
-    """world: latents, and the numbers of their pictures -> some of the latents, and a new caption for each."""
-    latents, numbers = world
-    chosen = rng.integers(len(latents), size=size)
-    prompts = [caption(split.scene(int(numbers[index])), rng) for index in chosen]
-    return latents[chosen].float(), prompts
-
-
 def train(options: argparse.Namespace) -> None:
-    rank = replicas.join()
-    torch.manual_seed(options.seed)
-    world, split = load_latents(options.latents), Split.open("train")
-    painter = Painter().to(options.device)
-    averaged = Averaged(painter, options.average)
-    pair = optimizers(painter, OUTSIDE, weight_decay=0.01)
-    first = load_checkpoint(options.checkpoint, painter, averaged, *(() if options.restart_optimizer else pair))
-    torch.manual_seed(options.seed + 1000 * first + rank)
-    rng = np.random.default_rng((options.seed, first, rank))
-    schedule = Schedule(options.minutes * 60)
-    step, began, reported, losses = first, time.monotonic(), time.monotonic(), []
-    while (progress := replicas.agree(schedule.progress())) < 1.0:
-        for optimizer, rate in zip(pair, (options.rate, options.outer_rate), strict=True):
-            set_rate(optimizer, rate * schedule.factor(progress))
-        pictures, prompts = batch_of(world, split, options.batch, rng)
-        loss = flow_loss(painter, pictures.to(options.device), prompts, options.text_tokens)
-        painter.zero_grad()
-        loss.backward()
-        replicas.average_gradients(painter.parameters())
-        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
-        for optimizer in pair:
-            optimizer.step()
-        averaged.update(painter)
-        step += 1
-        losses.append(loss.item())
-        if rank == 0 and time.monotonic() - reported > options.report:
-            speed = (step - first) * options.batch / (time.monotonic() - began)
-            print(f"step {step} loss {np.mean(losses):.4f}, {speed:.1f} pictures/s", flush=True)
-            save_checkpoint(options.checkpoint, step, painter, averaged, *pair)
-            reported, losses = time.monotonic(), []
-    if rank == 0:
-        save_checkpoint(options.checkpoint, step, painter, averaged, *pair)
+    begin(options)
+    source, painter = open_buckets(options), Painter().to(options.device)
+    training = Training(painter, options, OUTSIDE, weight_decay=0.01)
+    if options.compile:
+        painter.flow.compile(dynamic=False)
+
+    def next_loss() -> tuple[Tensor, int]:
+        latents, prompts = source.next(training.rng)
+        prompts = [UNTOLD if training.rng.random() < UNTOLD_SHARE else prompt for prompt in prompts]
+        return flow_loss(painter, latents.to(options.device), prompts, options.text_tokens), len(prompts)
+
+    training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=RUNS / "flow.pt")
-    parser.add_argument("--latents", type=Path, default=LATENTS)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--report", type=float, default=60.0, help="seconds between checkpoints")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2e-3, help="of the hidden matrices")
-    parser.add_argument("--outer-rate", type=float, default=1e-3, help="of everything else")
-    parser.add_argument("--average", type=float, default=0.995)
-    parser.add_argument("--text-tokens", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--restart-optimizer", action="store_true")
+    loop.add_options(parser, RUNS / "flow.pt", minutes=60.0, rate=7e-4, outer_rate=5e-4)
+    buckets.add_options(parser, tokens=7000)
+    studio.add_options(parser, steps=8)
     train(parser.parse_args())
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from training.canvas import Color, Floats, cloudy, mix, rolling, smoothstep
-from training.stage import Stage
+from training.stage import CLEARNESS, Stage
 
 WATER: Color = (0.16, 0.36, 0.56)
 SEA: Color = (0.07, 0.32, 0.52)
@@ -18,24 +18,33 @@ SOILS = {"desert": (SAND, 0.34), "snow": (SNOW, 0.13), "meadow": (GRASS, 0.22)}
 
 
 class Earth(Protocol):
-    """The part of a scene that lies below the horizon."""
+    """The part of a scene that lies below the horizon, and what needs soil to stand on."""
 
     @property
     def ground(self) -> str: ...
     @property
-    def trees(self) -> str: ...
+    def weather(self) -> str: ...
     @property
-    def cabin(self) -> bool: ...
+    def tree_place(self) -> str: ...
+    @property
+    def cabin_place(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """Where things can stand: from x `left` to `right`, with their feet at about y(x); in heights of the picture."""
+    """Soil in front: x (W) and the height y of its edge there (W); feet stand between it and `near`."""
 
-    left: float
-    right: float
+    x: Floats
+    edge: Floats
     near: float
-    far: float
+
+    def shore(self, x: float) -> float:
+        return float(np.interp(x, self.x, self.edge))
+
+    def foot(self, x: float, share: float) -> float:
+        """Where a thing stands: share 0 at the bank's far edge, 1 at its nearest."""
+        far = min(self.shore(x) + 0.025, self.near)
+        return far + share * (self.near - far)
 
 
 def paint_ground(stage: Stage, scene: Earth) -> Bank:
@@ -43,12 +52,17 @@ def paint_ground(stage: Stage, scene: Earth) -> Bank:
     if scene.ground == "lake":
         return paint_lake(stage, scene)
     if scene.ground == "ocean":
-        paint_ocean(stage)
-    else:
-        color, contrast = SOILS[scene.ground]
-        paint_folds(stage, color, contrast)
-    aspect = stage.canvas.aspect
-    return Bank(0.06 * aspect, 0.94 * aspect, 0.95, stage.light.horizon + 0.12)
+        paint_ocean(stage, CLEARNESS[scene.weather])
+        return level(stage, 1.0)
+    color, contrast = SOILS[scene.ground]
+    lit = stage.palette.glistening(color) if scene.ground == "snow" else stage.palette.lit(color)
+    paint_folds(stage, lit, contrast)
+    return level(stage, stage.light.horizon + 0.12)
+
+
+def level(stage: Stage, edge: float) -> Bank:
+    x = stage.canvas.x[0]
+    return Bank(x, np.full_like(x, edge), 0.95)
 
 
 def mirrored(stage: Stage) -> tuple[slice, Floats]:
@@ -72,41 +86,44 @@ def paint_lake(stage: Stage, scene: Earth) -> Bank:
     shore = canvas.rows(light.horizon - 0.008, light.horizon + 0.006)
     edge = canvas.coverage(0.006 - np.abs(canvas.y[shore] - light.horizon)) * np.ones_like(canvas.x)
     canvas.blend(shore, palette.lit(GRASS) * 0.55, edge)
-    if scene.trees == "none" and not scene.cabin and stage.rng.random() < 0.5:
-        return Bank(0, 0, 1, 1)
-    return paint_bank(stage)
+    places = {scene.tree_place, scene.cabin_place} - {"none"}
+    if not places and stage.rng.random() < 0.6:
+        return level(stage, 1.0)
+    return paint_bank(stage, places)
 
 
-def paint_bank(stage: Stage) -> Bank:
-    """A near shore that comes in from the left or from the right."""
+def paint_bank(stage: Stage, places: set[str]) -> Bank:
+    """A near shore that comes in from the side where things stand, or all along the picture's foot."""
     canvas, rng = stage.canvas, stage.rng
-    from_left = rng.random() < 0.5
-    reach = rng.uniform(0.50, 0.80) * canvas.aspect
-    inward = canvas.x if from_left else canvas.aspect - canvas.x
-    edge = 1.03 - 0.27 * smoothstep((reach - inward) / reach * 1.3) + 0.012 * rolling(canvas.x, rng, 2.0)
+    sides = places or {str(rng.choice(("left", "right")))}
+    if len(sides) > 1 or "centre" in sides or rng.random() < 0.2:
+        edge = rng.uniform(0.81, 0.86) + 0.018 * rolling(canvas.x, rng, rng.uniform(0.4, 0.8))
+    else:
+        reach = rng.uniform(0.58, 0.75) * canvas.aspect
+        inward = canvas.x if "left" in sides else canvas.aspect - canvas.x
+        edge = 1.03 - 0.25 * smoothstep((reach - inward) / reach * 1.7) + 0.010 * rolling(canvas.x, rng, 2.0)
     rows = canvas.rows(float(edge.min()), 1.0)
     below = canvas.y[rows] - edge
     color = stage.palette.lit(GRASS)[None, None] * (0.95 - 1.2 * np.clip(below, 0, 0.3))[..., None]
-    canvas.blend(rows, color, canvas.coverage(below))
-    inner = 0.55 * reach
-    left, right = (0.04, inner) if from_left else (canvas.aspect - inner, canvas.aspect - 0.04)
-    return Bank(left, right, 0.93, 0.84)
+    canvas.blend(rows, np.asarray(color, np.float32), canvas.coverage(below))
+    return Bank(canvas.x[0], np.asarray(edge[0], np.float32), 0.95)
 
 
-def paint_ocean(stage: Stage) -> None:
+def paint_ocean(stage: Stage, glitter: float) -> None:
+    """glitter: how much of the path of light under the sun or moon is seen, in [0, 1]."""
     canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
     rows = canvas.rows(light.horizon + canvas.pixel, 1.0)
     height = canvas.image[rows].shape[0]
     depth = np.clip((canvas.y[rows] - light.horizon) / (1 - light.horizon), 0, 1)
     color = mix(mix(palette.lit(SEA), palette.sky_low, 0.42), palette.lit(SEA) * 0.8, smoothstep(depth * 1.1))
-    waves = cloudy(height, canvas.image.shape[1], (16, 7), rng) - 0.5
+    waves = cloudy(height, canvas.image.shape[1], (14, round(4 + 3 * canvas.aspect)), rng) - 0.5
     canvas.image[rows] = color + (0.16 * waves * (0.35 + depth))[..., None] * palette.sky_middle
     width = 0.035 + 0.10 * depth
-    glitter = np.exp(-(((canvas.x - light.x) / width) ** 2)) * np.clip(0.55 + 1.5 * waves, 0, 1)
-    canvas.blend(rows, palette.light, 0.62 * glitter * (1 - 0.6 * depth))
+    path = np.exp(-(((canvas.x - light.x) / width) ** 2)) * np.clip(0.55 + 1.5 * waves, 0, 1)
+    canvas.blend(rows, palette.light, 0.62 * glitter * path * (1 - 0.6 * depth))
 
 
-def paint_folds(stage: Stage, color: Color, contrast: float) -> None:
+def paint_folds(stage: Stage, color: Floats, contrast: float) -> None:
     """Soft folds of land, one before the other, each with a bright crest and a shaded foot."""
     canvas, palette, light, rng = stage.canvas, stage.palette, stage.light, stage.rng
     side = light.side(canvas.aspect / 2)
@@ -121,7 +138,7 @@ def paint_folds(stage: Stage, color: Color, contrast: float) -> None:
         tilt = np.gradient(edge[0])[None] / canvas.pixel * side
         shade = 1.0 + contrast * (0.9 * tilt + 0.35 - 3.2 * np.clip(below, 0, 0.26))
         haze = 0.16 * (1 - share)
-        canvas.blend(rows, mix(palette.lit(color) * shade[..., None], palette.sky_low, haze), canvas.coverage(below))
+        canvas.blend(rows, mix(color * shade[..., None], palette.sky_low, haze), canvas.coverage(below))
 
 
 def mix_rows(image: Floats, color: Floats, share: Floats) -> Floats:

@@ -42,7 +42,7 @@ def paint_range(stage: Stage, *, snowy: bool) -> None:
     """Peaks from the tallest, at the back and in haze, to the lowest."""
     rng = stage.rng
     rock = ROCKS[int(rng.integers(len(ROCKS)))]
-    count = int(rng.integers(5, 8))
+    count = int(rng.integers(5, 8) * max(1.0, stage.canvas.aspect))
     places = (np.arange(count) + rng.uniform(0.1, 0.9, count)) / count * stage.canvas.aspect
     heights = np.sort(rng.uniform(0.13, 0.30, count))[::-1] + 0.03
     for number, (x, height) in enumerate(zip(rng.permutation(places), heights, strict=True)):
@@ -65,7 +65,7 @@ def paint_peak(stage: Stage, shape: tuple[float, float], surface: tuple[Color, f
     color = mix(palette.lit(rock) * 0.58, palette.lit(rock) * 1.12, lit)
     if snowy:
         line = height * (rng.uniform(0.42, 0.58) + 0.17 * jagged(canvas.x, rng, 16))
-        white = mix(palette.lit(SNOW_SHADE), palette.lit(SNOW), lit)
+        white = mix(palette.glistening(SNOW_SHADE), palette.glistening(SNOW), lit)
         color = mix_masked(color, white, canvas.coverage(line - drop))
     canvas.blend(rows, mix(color, palette.sky_low, haze), canvas.coverage(y - ridge))
 

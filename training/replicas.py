@@ -13,12 +13,15 @@ import torch
 from torch import Tensor, distributed
 
 
-def join() -> int:
-    """Joins the group that the environment names; returns the own rank."""
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def join() -> None:
+    """Joins the group that the environment names, if any."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1:
-        distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=rank, world_size=count)
-    return rank
+        distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=rank(), world_size=count)
 
 
 def agree(value: float) -> float:

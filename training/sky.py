@@ -7,14 +7,16 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.canvas import Canvas, Floats, mix, smoothstep
-from training.stage import Light, Stage
+from training.stage import CLEARNESS, Light, Stage
 
 
-class Weather(Protocol):
+class Heavens(Protocol):
     """The part of a scene that the sky shows."""
 
     @property
     def time(self) -> str: ...
+    @property
+    def weather(self) -> str: ...
     @property
     def clouds(self) -> bool: ...
 
@@ -24,7 +26,7 @@ LIGHT_RADIUS = {"day": 0.040, "sunset": 0.062, "dawn": 0.050, "night": 0.046}
 GLOW = {"day": 0.55, "sunset": 0.85, "dawn": 0.6, "night": 0.35}
 
 
-def place_light(canvas: Canvas, scene: Weather, rng: Generator) -> Light:
+def place_light(canvas: Canvas, scene: Heavens, rng: Generator) -> Light:
     horizon = float(rng.uniform(0.50, 0.62))
     low, high = LIGHT_HEIGHT[scene.time]
     return Light(
@@ -35,11 +37,12 @@ def place_light(canvas: Canvas, scene: Weather, rng: Generator) -> Light:
     )
 
 
-def paint_sky(stage: Stage, scene: Weather) -> None:
+def paint_sky(stage: Stage, scene: Heavens) -> None:
     paint_gradient(stage)
-    if scene.time == "night":
+    if scene.time == "night" and scene.weather == "none":
         paint_stars(stage)
-    paint_light(stage, scene)
+    if CLEARNESS[scene.weather] > 0:
+        paint_light(stage, scene)
     if scene.clouds:
         paint_clouds(stage)
 
@@ -51,40 +54,41 @@ def paint_gradient(stage: Stage) -> None:
     canvas.image[:] = upper + np.clip((depth - 0.55) / 0.45, 0, 1)[..., None] * (palette.sky_low - upper)
 
 
-def paint_light(stage: Stage, scene: Weather) -> None:
+def paint_light(stage: Stage, scene: Heavens) -> None:
     canvas, palette, light = stage.canvas, stage.palette, stage.light
     rows = canvas.rows(0, light.horizon)
     distance = np.hypot(canvas.x - light.x, canvas.y[rows] - light.y)
-    canvas.blend(rows, palette.light, GLOW[scene.time] * np.exp(-distance / (2.6 * light.radius)))
-    canvas.blend(rows, palette.light, canvas.coverage(light.radius - distance))
+    clear = CLEARNESS[scene.weather]
+    canvas.blend(rows, palette.light, clear * GLOW[scene.time] * np.exp(-distance / (2.6 * light.radius)))
+    canvas.blend(rows, palette.light, clear * canvas.coverage(light.radius - distance))
     if scene.time == "night":
         shade = np.hypot(canvas.x - light.x - 0.35 * light.radius, canvas.y[rows] - light.y + 0.2 * light.radius)
-        dim = canvas.coverage(light.radius - distance) * smoothstep(shade / light.radius - 0.4)
+        dim = clear * canvas.coverage(light.radius - distance) * smoothstep(shade / light.radius - 0.4)
         canvas.blend(rows, palette.light * 0.72, dim)
 
 
 def paint_stars(stage: Stage) -> None:
     canvas, light, rng = stage.canvas, stage.light, stage.rng
     height, width, _ = canvas.image.shape
-    for _ in range(int(rng.integers(45, 80))):
-        x, y, size = rng.random() * canvas.aspect, rng.random() * light.horizon, rng.uniform(0.003, 0.0065)
-        reach = size + canvas.pixel
+    for _ in range(int(rng.integers(35, 50) * max(1.0, canvas.aspect))):
+        x, y, size = rng.random() * canvas.aspect, rng.random() * light.horizon, rng.uniform(0.0035, 0.0055)
+        reach = 2 * size + canvas.pixel
         rows = slice(max(0, int((y - reach) * height)), int((y + reach) * height) + 1)
         columns = slice(max(0, int((x - reach) * height)), min(width, int((x + reach) * height) + 1))
         distance = np.hypot(canvas.x[:, columns] - x, canvas.y[rows] - y)
         part = canvas.image[rows, columns]
-        part += canvas.coverage(size - distance)[..., None] * rng.uniform(0.6, 1.0) * (0.95 - part)
+        part += np.exp(-((distance / size) ** 2))[..., None] * rng.uniform(0.6, 1.0) * (0.95 - part)
 
 
 def cloud_mask(stage: Stage) -> Floats:
     """Heaps of discs with flat feet, softened: H W in [0, 1]."""
-    canvas, light, rng = stage.canvas, stage.light, stage.rng
+    canvas, rng = stage.canvas, stage.rng
     height, width, _ = canvas.image.shape
     layer = Image.new("L", (width, height))
     pen = ImageDraw.Draw(layer)
-    for _ in range(int(rng.integers(3, 7))):
-        x, y = rng.random() * width, rng.uniform(0.08, 0.62) * light.horizon * height
-        span = rng.uniform(0.10, 0.24) * height
+    for _ in range(int(rng.integers(3, 6) * max(1.0, canvas.aspect))):
+        x, y = cloud_place(stage)
+        span = rng.uniform(0.11, 0.22) * height
         for _ in range(int(rng.integers(6, 11))):
             dx = rng.uniform(-1, 1)
             r = span * rng.uniform(0.18, 0.42) * (1.1 - abs(dx))
@@ -93,6 +97,17 @@ def cloud_mask(stage: Stage) -> Floats:
         pen.rounded_rectangle((x - span, y - 0.06 * span, x + span, y + 0.06 * span), 0.06 * span, fill=255)
     soft = layer.filter(ImageFilter.GaussianBlur(height / 170))
     return np.asarray(soft, np.float32) / 255.0
+
+
+def cloud_place(stage: Stage) -> tuple[float, float]:
+    """A place for a cloud, in pixels, beside the sun or moon if one is found soon."""
+    canvas, light, rng = stage.canvas, stage.light, stage.rng
+    height, width, _ = canvas.image.shape
+    for _ in range(6):
+        x, y = rng.random() * width, rng.uniform(0.08, 0.62) * light.horizon * height
+        if abs(x / height - light.x) > 0.24 or not -0.05 < y / height - light.y < 0.14:
+            break
+    return x, y
 
 
 def paint_clouds(stage: Stage) -> None:

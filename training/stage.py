@@ -7,6 +7,9 @@ from numpy.random import Generator
 from training.canvas import Canvas
 from training.palettes import Palette
 
+CLEARNESS = {"none": 1.0, "fog": 0.55, "rain": 0.0, "snowfall": 0.35}
+"""How much of the sun, moon and stars each weather lets through."""
+
 
 @dataclass(frozen=True, slots=True)
 class Light:

@@ -15,12 +15,19 @@ from PIL import Image
 
 from bildwerk.flux import sampling
 from bildwerk.flux.autoencoder import Autoencoder
-from training.autoencoder import load_averaged
-from training.dataset import RUNS
+from training.autoencoder import as_pixels, load_averaged
+from training.dataset import NATIVE, RUNS, Size, parse_size
 from training.latents import FOLDER as LATENTS
 from training.latents import scaled_params
 from training.painter import Z_CHANNELS, Painter
 from training.tokens import T5_TOKENS
+
+PROGRESS_PROMPTS = (
+    "A beautiful landscape with mountains and lake",
+    "a red cabin on the left in a green meadow, hills, day",
+    "two blue boats on the ocean at sunset",
+    "three pine trees and snowy mountains at night",
+)
 
 
 class Studio:
@@ -30,24 +37,32 @@ class Studio:
         self.painter, self.autoencoder, self.text_tokens = painter.eval(), autoencoder, text_tokens
 
     @torch.no_grad()
-    def paint(self, prompts: list[str], seeds: list[int], steps: int, side: int = 256) -> NDArray[np.uint8]:
+    def paint(self, prompts: list[str], seeds: list[int], steps: int, size: Size = NATIVE) -> NDArray[np.uint8]:
         """-> uint8 B H W 3."""
-        grid = side // self.autoencoder.params.downscale
-        noise = torch.cat([sampling.noise(seed, Z_CHANNELS, grid, grid) for seed in seeds])
+        width, height = (side // self.autoencoder.params.downscale for side in size)
+        noise = torch.cat([sampling.noise(seed, Z_CHANNELS, height, width) for seed in seeds])
         latents = self.painter.sample(prompts, noise, steps, self.text_tokens)
         return as_pixels(self.autoencoder.decode(latents))
-
-
-def as_pixels(picture: torch.Tensor) -> NDArray[np.uint8]:
-    """B 3 H W in [-1, 1] -> uint8 B H W 3."""
-    scaled = (picture.clamp(-1, 1) + 1) * 127.5
-    return scaled.round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def load_studio(flow: Path, autoencoder: Path, latents: Path, text_tokens: int = T5_TOKENS) -> Studio:
     painter = Painter()
     painter.load_state_dict(torch.load(flow, weights_only=True)["averaged"])
     return Studio(painter, load_averaged(autoencoder, scaled_params(latents)), text_tokens)
+
+
+def sample_sheet(painter: Painter, options: argparse.Namespace) -> NDArray[np.uint8]:
+    """What a painter in training makes of a few prompts, two seeds each -> uint8 H W 3."""
+    painter.eval()
+    studio = Studio(painter, load_averaged(options.autoencoder, scaled_params(options.latents)), options.text_tokens)
+    prompts = [prompt for prompt in PROGRESS_PROMPTS for _ in range(2)]
+    return tiled(studio.paint(prompts, list(range(len(prompts))), options.steps), 4)
+
+
+def add_options(parser: argparse.ArgumentParser, steps: int) -> None:
+    """For `sample_sheet`."""
+    parser.add_argument("--autoencoder", type=Path, default=RUNS / "autoencoder.pt", help="paints the progress")
+    parser.add_argument("--steps", type=int, default=steps, help="of the pictures that show the progress")
 
 
 def tiled(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
@@ -64,14 +79,14 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--size", type=parse_size, default=NATIVE, help="width x height in pixels")
     parser.add_argument("--text-tokens", type=int, default=T5_TOKENS)
     parser.add_argument("--out", type=Path, default=RUNS / "studio.png")
     options = parser.parse_args()
     torch.set_num_threads(1)
     studio = load_studio(options.flow, options.autoencoder, options.latents, options.text_tokens)
     seeds = list(range(options.seeds))
-    rows = [studio.paint([p] * len(seeds), seeds, options.steps, options.side) for p in options.prompts]
+    rows = [studio.paint([p] * len(seeds), seeds, options.steps, options.size) for p in options.prompts]
     Image.fromarray(tiled(np.concatenate(rows), len(seeds))).save(options.out)
 
 
