@@ -77,10 +77,11 @@ def test_a_child_that_loads_its_model_anew_has_the_time_of_a_load(monkeypatch: p
         monkeypatch.setattr(replica._silence, "learn", lambda _, longest: learned.append(longest))
         running = asyncio.create_task(replica.run())
         await replica.wait_until_ready()
-        events = [event async for event in replica.generate([GenerateRequest("a lake", 64, 64, 4, 7)])]
-        await replica.stop()
-        await running
-        return events
+        try:
+            return [event async for event in replica.generate([GenerateRequest("a lake", 64, 64, 4, 7)])]
+        finally:
+            await replica.stop()
+            await running
 
     assert asyncio.run(run()) == [Progress("encode", 1, 1)]
     assert max(learned) < 1.5

@@ -38,10 +38,10 @@ class FakeCuda:
         self.current = self.default = Stream(DEVICE)
         self.log: list[tuple[bool, Stream]] = []
         self.is_capturing = False
-        for name in ("Stream", "stream", "graph", "graph_pool_handle", "current_stream", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, "Stream", Stream)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        for name in ("stream", "graph", "graph_pool_handle", "current_stream"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
-
-    Stream, CUDAGraph = Stream, Graph
 
     def graph_pool_handle(self) -> str:
         return "pool"
