@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import ParamSpec, Protocol, cast
 
-from bildwerk.engine.request import Event, GeneratedImage, OutOfMemoryError
+from bildwerk.engine.request import LOADING, Event, GeneratedImage, OutOfMemoryError
 
 P = ParamSpec("P")
 
@@ -21,7 +21,7 @@ class CanFallBack(Protocol):
 def falling_back(generate: Callable[P, Iterator[Event]]) -> Callable[P, Iterator[Event]]:
     """For an engine's method `generate`, which begins anew where the memory ran out and the engine can fall back.
 
-    Progress is told again then; a picture that was delivered is not delivered twice.
+    Progress is told again then, after `LOADING`; a picture that was delivered is not delivered twice.
     """
 
     @wraps(generate)
@@ -41,6 +41,7 @@ def falling_back(generate: Callable[P, Iterator[Event]]) -> Callable[P, Iterator
                 if not engine.can_fall_back:
                     raise
                 reason = str(error)
+            yield LOADING
             engine.fall_back(reason)  # here, after the `except` block, whose traceback kept the tensors alive
 
     return generating

@@ -7,8 +7,16 @@ import torch
 
 from bildwerk.engine.request import OutOfMemoryError
 
-PHRASES = ("out of memory", "not enough memory", "DefaultCPUAllocator", "could not create a primitive")
-"""What a bare `RuntimeError` says then: CUDA's and MPS's libraries, the allocator of the CPU, and oneDNN."""
+PHRASES = (
+    "out of memory",
+    "not enough memory",
+    "DefaultCPUAllocator",
+    "could not create a primitive",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What a bare `RuntimeError` says then: CUDA and MPS, the allocator of the CPU, oneDNN, and CUDA's libraries, which
+make their handles at the first product."""
 
 
 @contextmanager

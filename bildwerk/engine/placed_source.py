@@ -13,6 +13,7 @@ from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.fast_path import accelerate, timed_speed
 from bildwerk.engine.gpu.accelerator import Accelerator
 from bildwerk.engine.gpu.compile import compiled_graphs, uncompiled
+from bildwerk.engine.gpu.graph_backend import RepeatedRuns
 from bildwerk.engine.gpu.placement import fitting
 from bildwerk.engine.gpu.plan import Placement, Plan, plans
 from bildwerk.engine.gpu.recorder import Recorder
@@ -34,8 +35,13 @@ class Effort:
 
 
 AS_WRITTEN, UNPREPARED = Effort("as written"), Effort("attention chosen")
-EFFORTS = (Effort("compiled and recorded", compiles=True, records=True), Effort("recorded", records=True), UNPREPARED)
-"""Best first; where one fails, the next."""
+EFFORTS = (
+    Effort("compiled and recorded", compiles=True, records=True),
+    Effort("compiled", compiles=True),
+    Effort("recorded", records=True),
+    UNPREPARED,
+)
+"""Best first; where one fails, the next: it is not known which of the two has failed."""
 
 
 class PlacedSource:
@@ -95,7 +101,7 @@ class PlacedSource:
         return Warmth(
             str(self.plan.placement if is_as_stored else self.plan),
             self.effort.name,
-            self._recorder.recorded,
+            self._recorder.recorded if self.effort.records else 0,
             0 if before is None else compiled_graphs() - before,
             self._recorder.plain_runs,
         )
@@ -164,14 +170,14 @@ class PlacedSource:
 
     def _accelerate(self, placed: Components) -> None:
         is_sealed = not self._recorder.is_open
-        self._recorder = Recorder(self.accelerator.graphs(), uncompiled)
+        self._recorder = Recorder(self.accelerator.graphs() if self.effort.records else RepeatedRuns(), uncompiled)
         if is_sealed:
             self._recorder.seal()
         usual = Bucket(1, self.spec.default_height, self.spec.default_width)
         speed = timed_speed(placed, usual, self.spec.max_text_tokens)
         if self.effort.compiles:
             speed = replace(speed, compiler=self.accelerator.compiler)
-        if self.effort.records:
+        if self.effort.records or self.effort.compiles:  # else every size that comes would be compiled
             speed = replace(speed, recorder=self._recorder)
         accelerate(placed, speed)
 

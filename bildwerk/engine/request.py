@@ -116,6 +116,10 @@ class Progress:
     total: int
 
 
+LOADING = Progress("load", 0, 1)
+"""The model is loaded anew, since the memory ran out; it takes as long as any load, and then the batch begins again."""
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
     """One finished picture: the encoded file's bytes and the facts about it.

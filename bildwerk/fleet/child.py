@@ -18,6 +18,9 @@ STREAM_LIMIT = 1 << 20
 PASSED_ON = (
     "PATH",
     "HOME",
+    "USER",
+    "LOGNAME",
+    "CC",
     "LANG",
     "LC_ALL",
     "TMPDIR",

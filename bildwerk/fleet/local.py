@@ -15,7 +15,7 @@ import structlog
 
 from bildwerk.domain.prediction import FailureCode
 from bildwerk.engine.frames import BrokenFrame, Frame, batch_frame, frame_event, pack
-from bildwerk.engine.request import Event, GenerateRequest
+from bildwerk.engine.request import LOADING, Event, GenerateRequest
 from bildwerk.fleet.child import Child, ChildDied, ChildHung, Launch
 from bildwerk.fleet.fleet import ReplicaFailed
 from bildwerk.fleet.silence import Silence
@@ -77,14 +77,16 @@ class LocalReplica:
         if child is None:
             raise ReplicaFailed(FailureCode.WORKER_LOST, "the worker was lost")
         is_over = False
-        patience, longest = self._silence.allowed(requests), 0.0
+        allowed, longest, is_loading = self._silence.allowed(requests), 0.0, False
         try:
             await child.send(batch_frame(list(requests)))
             said_at = time.monotonic()
-            while (frame := await child.receive(patience)).kind != "done":
-                longest = max(longest, time.monotonic() - said_at)
+            while (frame := await child.receive(self._launch.load_seconds if is_loading else allowed)).kind != "done":
+                longest = longest if is_loading else max(longest, time.monotonic() - said_at)
                 is_over = frame.kind == "error"
-                yield read_event(frame)
+                event = read_event(frame)
+                if not (is_loading := event == LOADING):
+                    yield event
                 said_at = time.monotonic()
             is_over = True
             self._note_warmth(frame.header)

@@ -6,7 +6,7 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
-from bildwerk.engine.request import GenerateRequest
+from bildwerk.engine.request import Event, GenerateRequest, Progress
 from bildwerk.fleet import child
 from bildwerk.fleet.child import Launch
 from bildwerk.fleet.local import LocalReplica, Supervision
@@ -48,3 +48,40 @@ def test_warming_is_logged_and_so_is_what_compiled_in_the_middle_of_a_batch(monk
     assert (ready["placement"], ready["recorded"]) == ("resident (bf16)", 5)
     [late] = [line for line in logged if line["event"] == "worker not warm for a batch"]
     assert (late["log_level"], late["compiled"]) == ("warning", 2)
+
+
+LOADING_ANEW = """
+import sys, time
+from bildwerk.engine.frames import event_frame, pack, read_frame
+from bildwerk.engine.request import LOADING, Progress
+def say(frame):
+    sys.stdout.buffer.write(frame); sys.stdout.buffer.flush()
+read_frame(sys.stdin.buffer)
+say(pack({"kind": "ready", "warmth": {}}))
+read_frame(sys.stdin.buffer)
+say(event_frame(LOADING)); time.sleep(1.5)
+say(event_frame(Progress("encode", 1, 1)))
+say(pack({"kind": "done", "warmth": {}}))
+read_frame(sys.stdin.buffer)
+"""
+
+
+def test_a_child_that_loads_its_model_anew_has_the_time_of_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That time is no measure of how long such a batch is silent."""
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", LOADING_ANEW))
+    learned = []
+
+    async def run() -> list[Event]:
+        replica = LocalReplica("full", frozenset(), 4, Launch({}, load_seconds=60), Supervision())
+        monkeypatch.setattr(replica._silence, "allowed", lambda _: 0.5)
+        monkeypatch.setattr(replica._silence, "learn", lambda _, longest: learned.append(longest))
+        running = asyncio.create_task(replica.run())
+        await replica.wait_until_ready()
+        try:
+            return [event async for event in replica.generate([GenerateRequest("a lake", 64, 64, 4, 7)])]
+        finally:
+            await replica.stop()
+            await running
+
+    assert asyncio.run(run()) == [Progress("encode", 1, 1)]
+    assert max(learned) < 1.5

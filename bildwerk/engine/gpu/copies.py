@@ -35,6 +35,8 @@ class CudaCopies:
     def begin(self, slot: int, target: Tensor, source: Tensor) -> None:
         if slot in self._free:
             self._stream.wait_event(self._free[slot])
+        else:  # its memory may have been another's, which the device is still at
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             target.copy_(source, non_blocking=True)
             self._filled[slot] = self._stream.record_event()

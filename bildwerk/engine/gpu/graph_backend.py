@@ -23,28 +23,42 @@ class GraphBackend(Protocol):
 
 
 class CudaGraphs:
-    """Real graphs, all in one memory pool: they never run at once, and outputs are copied out before the next one."""
+    """Real graphs, all in one memory pool: they never run at once, and outputs are copied out before the next one.
+
+    All are recorded on one stream, where they were run before: each stream has a workspace of its own for the
+    libraries, tens of megabytes, and keeps it.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)
 
     def record(self, run: Callable[[], Tensor]) -> Recording:
-        with torch.cuda.device(self._device):  # streams are those of the current device
-            self._settle(run)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool):
-                output = run()
+        graph = torch.cuda.CUDAGraph()
+        caller = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(caller)
+        with torch.cuda.stream(self._stream):  # also hands the caller's back where a recording ends in an error
+            for _ in range(RUNS_BEFORE_CAPTURE):  # compiling, tuning and making library handles cannot be recorded
+                run()
+            output = self._captured(graph, run)
+        caller.wait_stream(self._stream)
         return Recording(graph.replay, output)
 
-    def _settle(self, run: Callable[[], Tensor]) -> None:
-        """Compiling, tuning and the making of library handles must not be recorded."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(RUNS_BEFORE_CAPTURE):
-                run()
-        torch.cuda.current_stream().wait_stream(stream)
+    def _captured(self, graph: torch.cuda.CUDAGraph, run: Callable[[], Tensor]) -> Tensor:
+        """Raises what `run` does: ending a recording that went wrong raises too, and says nothing of the reason."""
+        reasons: list[Exception] = []
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                try:
+                    return run()
+                except Exception as error:
+                    reasons.append(error)
+                    raise
+        except Exception:
+            if reasons:
+                raise reasons.pop() from None
+            raise
 
 
 class RepeatedRuns:

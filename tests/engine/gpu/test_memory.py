@@ -14,7 +14,7 @@ from bildwerk.engine.gpu.graph_backend import Recording, RepeatedRuns
 from bildwerk.engine.gpu.placement import ANY
 from bildwerk.engine.gpu.plan import Plan, plans
 from bildwerk.engine.precision import Precision
-from bildwerk.engine.request import EngineError, EngineSpec, LostModelError, OutOfMemoryError, Progress
+from bildwerk.engine.request import LOADING, EngineError, EngineSpec, LostModelError, OutOfMemoryError, Progress
 from tests.engine.gpu.toy import BUCKETS, PLENTY, REQUEST, are_alike, on_gpu, painted, pictures, source_of, toy_spec
 from tests.engine.test_generate_contract import AtOnce
 
@@ -133,6 +133,15 @@ def test_a_picture_that_was_delivered_is_not_delivered_twice(spec: EngineSpec, m
     events = list(engine.generate([REQUEST, replace(REQUEST, prompt="a dog", seed=1, id="two")]))
     assert [picture.request_id for picture in pictures(events)] == ["one", "two"]
     assert events.count(Progress("denoise", 1, 4)) == 2
+    assert events.count(LOADING) == 1
+    assert events[events.index(LOADING) + 1] == Progress("encode", 1, 1)
+
+
+def test_that_the_model_is_loaded_anew_is_told_before_it_is(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = on_gpu(spec, buckets=())
+    fail_once(engine, monkeypatch)
+    told = next(event for event in engine.generate([REQUEST]) if event == LOADING)
+    assert (told, engine.warmth.placement) == (LOADING, "resident (bf16)")
 
 
 class SmallGraphs(RepeatedRuns):

@@ -8,7 +8,7 @@ import pytest
 from bildwerk.engine.buckets import Bucket, usual_buckets
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.accelerator import imitation
-from bildwerk.engine.gpu.compile import Compiler
+from bildwerk.engine.gpu.compile import Compiler, compiled_graphs
 from bildwerk.engine.gpu.graph_backend import Recording
 from bildwerk.engine.gpu.plan import Placement
 from bildwerk.engine.placed_source import EFFORTS
@@ -174,8 +174,9 @@ def test_where_compiling_fails_it_goes_on_recorded_and_says_so(
     engine = on_gpu(spec, gpu, BUCKETS[:1])
     assert engine.warmth.speed == "recorded"
     assert engine.warmth.recorded > 0
-    [warning] = warnings_of(caplog)
-    assert warning.startswith("toy cannot be compiled and recorded (")
+    both, alone = warnings_of(caplog)
+    assert both.startswith("toy cannot be compiled and recorded (")
+    assert alone.startswith("toy cannot be compiled (")
     assert are_alike(painted(engine, REQUEST), painted(as_written, REQUEST))
 
 
@@ -184,12 +185,26 @@ class BrokenGraphs:
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_where_recording_fails_too_it_goes_on_without(
+def test_where_recording_fails_it_goes_on_compiled_and_compiles_nothing_unannounced(
     spec: EngineSpec, as_written: FluxEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = on_gpu(spec, imitation(PLENTY, BrokenGraphs), BUCKETS[:1])
+    assert (engine.warmth.speed, engine.warmth.recorded, engine.warmth.plain_runs) == ("compiled", 0, 0)
+    assert len(warnings_of(caplog)) == 1
+    before = compiled_graphs()
+    for asked in (REQUEST, replace(REQUEST, prompt="a dog", num_images=2), STRANGE):
+        assert are_alike(painted(engine, asked), painted(as_written, asked))
+        assert (engine.warmth.plain_runs > 0) == (asked is STRANGE)
+    assert engine.warmth.compiled == compiled_graphs() - before == 0
+
+
+def test_where_recording_and_compiling_fail_it_goes_on_without(
+    spec: EngineSpec, as_written: FluxEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu = replace(imitation(PLENTY, BrokenGraphs), compiler=Compiler(backend=_broken))  # type: ignore[arg-type]
+    engine = on_gpu(spec, gpu, BUCKETS[:1])
     assert engine.warmth.speed == "attention chosen"
-    assert len(warnings_of(caplog)) == 2
+    assert len(warnings_of(caplog)) == 3
     assert are_alike(painted(engine, REQUEST), painted(as_written, REQUEST))
 
 
