@@ -1,5 +1,6 @@
 """What tests of more than one room share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.books import Books
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("bildwerk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bildwerk")
+# A job in the background of a shell ignores Ctrl-C, and so would every program that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
