@@ -6,6 +6,7 @@ B pictures, H W pixels of a crop, h w latent positions.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,21 +108,28 @@ def sheet(model: Autoencoder, split: Split, count: int = 4) -> NDArray[np.uint8]
     return np.concatenate([np.concatenate(list(row), axis=1) for row in (real, made)])
 
 
-def train(options: argparse.Namespace) -> None:
-    begin(options)
-    splits = [Split.open("train", size, in_memory=True) for size in options.sizes]
-    heldout, model = Split.open("heldout"), Autoencoder(PARAMS).to(options.device)
-    training = Training(model, options, OUTSIDE, weight_decay=1e-3)
-
-    def next_loss() -> tuple[Tensor, int]:
-        pixels = crops(splits, options.batch, options.crop, training.rng)
-        return step_loss(model, pixels.to(options.device)), len(pixels)
+def run(training: Training[Autoencoder], next_loss: Callable[[], tuple[Tensor, int]]) -> None:
+    """Trains the whole autoencoder or its decoder, and measures and shows it on held-out pictures."""
+    heldout = Split.open("heldout")
 
     def quality(averaged: Autoencoder) -> str:
         return f"PSNR {peak_signal_to_noise(averaged, heldout, 16):.2f} dB"
 
     training.run(next_loss, lambda averaged: sheet(averaged, heldout), quality)
     print(f"PSNR {peak_signal_to_noise(training.averaged.model, heldout):.2f} dB of 64 held-out pictures")
+
+
+def train(options: argparse.Namespace) -> None:
+    begin(options)
+    splits = [Split.open("train", size, in_memory=True) for size in options.sizes]
+    model = Autoencoder(PARAMS).to(options.device)
+    training = Training(model, options, OUTSIDE, weight_decay=1e-3)
+
+    def next_loss() -> tuple[Tensor, int]:
+        pixels = crops(splits, options.batch, options.crop, training.rng)
+        return step_loss(model, pixels.to(options.device)), len(pixels)
+
+    run(training, next_loss)
 
 
 def main() -> None:

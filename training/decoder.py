@@ -16,8 +16,8 @@ from torch import Tensor
 
 from bildwerk.flux.autoencoder import Autoencoder
 from training import loop
-from training.autoencoder import OUTSIDE, as_tensor, load_averaged, peak_signal_to_noise, picture_loss, sheet
-from training.dataset import NATIVE, RUNS, Split, parse_size
+from training.autoencoder import OUTSIDE, as_tensor, load_averaged, picture_loss, run
+from training.dataset import NATIVE, RUNS, parse_size
 from training.latents import FOLDER as LATENTS
 from training.latents import World, load_world, scaled_params
 from training.loop import Training, begin
@@ -48,17 +48,12 @@ def train(options: argparse.Namespace) -> None:
     model.decoder.requires_grad_(True)
     training = Training(model, options, OUTSIDE, weight_decay=1e-3, part=model.decoder)
     worlds = [load_world(size, options.latents, in_memory=True) for size in options.sizes]
-    heldout = Split.open("heldout")
 
     def next_loss() -> tuple[Tensor, int]:
         latents, pixels = windows(worlds[training.step % len(worlds)], options.batch, options.span, training.rng)
         return step_loss(model, latents.to(options.device), pixels.to(options.device)), len(pixels)
 
-    def quality(averaged: Autoencoder) -> str:
-        return f"PSNR {peak_signal_to_noise(averaged, heldout, 16):.2f} dB"
-
-    training.run(next_loss, lambda averaged: sheet(averaged, heldout), quality)
-    print(f"PSNR {peak_signal_to_noise(training.averaged.model, heldout):.2f} dB of 64 held-out pictures")
+    run(training, next_loss)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from training.dataset import RUNS
 from training.flow import OUTSIDE, UNTOLD, attention_of
 from training.loop import Training, begin
 from training.painter import Painter
-from training.studio import sample_sheet
+from training.studio import progress_sheet
 
 
 class Teacher:
@@ -85,7 +85,7 @@ def train(options: argparse.Namespace) -> None:
         latents, prompts = source.next(training.rng)
         return distillation_loss(student, teacher, latents.to(options.device), prompts, options), len(prompts)
 
-    training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
+    training.run(next_loss, progress_sheet(options))
 
 
 def main() -> None:

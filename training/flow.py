@@ -20,7 +20,7 @@ from training.buckets import open_buckets
 from training.dataset import RUNS
 from training.loop import Training, begin
 from training.painter import Painter
-from training.studio import sample_sheet
+from training.studio import progress_sheet
 
 OUTSIDE = ("img_in", "txt_in", "time_in", "vector_in", "mod", "final_layer", "embedding", "shared", "attention_bias")
 UNIFORM_SHARE = 0.3
@@ -66,7 +66,7 @@ def train(options: argparse.Namespace) -> None:
         prompts = [UNTOLD if training.rng.random() < UNTOLD_SHARE else prompt for prompt in prompts]
         return flow_loss(painter, latents.to(options.device), prompts, options.text_tokens), len(prompts)
 
-    training.run(next_loss, lambda averaged: sample_sheet(averaged, options))
+    training.run(next_loss, progress_sheet(options))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ B pictures, H W pixels.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +52,20 @@ def load_studio(flow: Path, autoencoder: Path, latents: Path, text_tokens: int =
     return Studio(painter, load_averaged(autoencoder, scaled_params(latents)), text_tokens)
 
 
-def sample_sheet(painter: Painter, options: argparse.Namespace) -> NDArray[np.uint8]:
-    """What a painter in training makes of a few prompts, two seeds each -> uint8 H W 3."""
-    painter.eval()
-    studio = Studio(painter, load_averaged(options.autoencoder, scaled_params(options.latents)), options.text_tokens)
+def progress_sheet(options: argparse.Namespace) -> Callable[[Painter], NDArray[np.uint8]]:
+    """-> what makes, of a painter in training, a few prompts' pictures, two seeds each: uint8 H W 3."""
+    autoencoder = load_averaged(options.autoencoder, scaled_params(options.latents))
     prompts = [prompt for prompt in PROGRESS_PROMPTS for _ in range(2)]
-    return tiled(studio.paint(prompts, list(range(len(prompts))), options.steps), 4)
+
+    def sheet(painter: Painter) -> NDArray[np.uint8]:
+        studio = Studio(painter, autoencoder, options.text_tokens)
+        return tiled(studio.paint(prompts, list(range(len(prompts))), options.steps), 4)
+
+    return sheet
 
 
 def add_options(parser: argparse.ArgumentParser, steps: int) -> None:
-    """For `sample_sheet`."""
+    """For `progress_sheet`."""
     parser.add_argument("--autoencoder", type=Path, default=RUNS / "autoencoder.pt", help="paints the progress")
     parser.add_argument("--steps", type=int, default=steps, help="of the pictures that show the progress")
 
