@@ -11,13 +11,14 @@ scene. N pictures, H W pixels.
 import argparse
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from bildwerk.domain.catalog import load_catalog
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.request import EngineSpec, GeneratedImage, GenerateRequest
 from training.captions import full_caption
@@ -141,17 +142,8 @@ def main() -> None:
     parser.add_argument("--front-seeds", type=int, nargs="+", default=range(8))
     options = parser.parse_args()
     torch.set_grad_enabled(False)
-    area = LARGE[0] * LARGE[1]
-    spec = EngineSpec(
-        "flux-tiny",
-        options.folder,
-        *NATIVE,
-        max_steps=50,
-        max_text_tokens=64,
-        size_multiple=32,
-        max_native_pixels=area,
-        dtype="float32",
-    )
+    shipped = load_catalog()["bildwerk/flux-tiny"]
+    spec = replace(EngineSpec(shipped.id, options.folder, **asdict(shipped.engine)), max_steps=max(4, *options.steps))
     engine, judge = FluxEngine.load(spec), load_judge(options.judge)
     contact_sheet(engine, options)
     front_page(engine, judge, options)
