@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from bildwerk.domain.errors import StorageUnavailable
-from bildwerk.domain.prediction import Claim, FailureCode, Output
+from bildwerk.domain.prediction import Claim, FailureCode, Output, Prediction
 from bildwerk.engine.request import Event, GeneratedImage, Progress
 from bildwerk.fleet.batching import as_output, merged_warnings, picture_key
 from bildwerk.fleet.fleet import Replica, ReplicaFailed
@@ -22,8 +22,8 @@ from bildwerk.jobs.queue import Job
 
 log = structlog.get_logger("bildwerk.fleet")
 
-Transition = Callable[[Connection], bool]
-"""Says whether the claim was still good."""
+Transition = Callable[[Connection], Prediction | bool]
+"""Says whether the claim was still good, or what has become of it."""
 
 
 class BatchRun:
@@ -147,13 +147,14 @@ class BatchRun:
     def _failure(self, job: Job, code: FailureCode, message: str) -> Transition:
         return lambda connection: lifecycle.retry_or_fail(connection, self._records.now(), job.claim, code, message)
 
-    async def _finish(self, job: Job, written: Awaitable[bool]) -> None:
+    async def _finish(self, job: Job, writing: Awaitable[Prediction | bool]) -> None:
         """Wait for the job's last transition. Where the database takes no writes the claim is left to its lease."""
-        key = job.claim.prediction_id
+        key, written = job.claim.prediction_id, None
         try:
-            if not await written and key in self._open:
+            written = await writing
+            if not written and key in self._open:
                 log.warning("claim lost", prediction=key, claim_no=job.claim.claim_no)
         except StorageUnavailable as error:
             log.error("prediction not finished", prediction=key, reason=error.message)
         self._open.pop(key, None)
-        self._records.hub.changed(key)
+        self._records.hub.changed(key, written if isinstance(written, Prediction) else None)

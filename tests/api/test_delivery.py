@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from httpx import Response
 
+from bildwerk.api import waiting
+from bildwerk.api.context import Context
+from bildwerk.domain.prediction import Prediction
 from bildwerk.settings import Limits, Timing
 from tests.inline_service import GOOD, InlineService, inline_service
 
@@ -54,6 +57,21 @@ def test_sync_mode_answers_with_the_end(service: InlineService):
     assert body["status"] == "completed"
     assert body["data"]["price"] == "0.0001"
     assert service.client.get(body["outputs"][0]).content.startswith(PNG)
+
+
+def test_who_waited_is_told_what_a_poll_tells_and_reads_it_but_once(
+    service: InlineService, monkeypatch: pytest.MonkeyPatch
+):
+    reads, read = [], waiting.read
+
+    async def counted(context: Context, account_id: str, prediction_id: str) -> Prediction:
+        reads.append(await read(context, account_id, prediction_id))
+        return reads[-1]
+
+    monkeypatch.setattr(waiting, "read", counted)
+    waited = submit(service, enable_sync_mode=True, num_images=2, nonsense=1)
+    assert len(reads) == 1
+    assert waited.json() == poll(service, waited.json()["id"]).json()
 
 
 def test_sync_mode_whose_wait_runs_out_answers_as_running_and_the_work_goes_on(slow_service: InlineService):
