@@ -184,7 +184,25 @@ def test_outputs_live_as_long_as_the_header_says(service: InlineService):
 def test_kinds_that_are_not_served_have_no_such_model(service: InlineService, kind: str):
     answer = service.client.post(f"{P}/{kind}", json=GOOD, headers=service.headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
-    assert "model not found" in answer.json()["message"]
+    assert answer.json()["message"] == (
+        f"model not found: '{GOOD['model']}' is no {kind.removeprefix('generate').lower()} model of this server, "
+        "which has none"
+    )
+
+
+@pytest.mark.parametrize("path", ["generateImage", "calculate"])
+def test_a_model_that_is_not_there_is_answered_with_those_that_are(service: InlineService, path: str):
+    body = GOOD | {"model": "bildwerk/flux-tin"}
+    answer = service.client.post(f"{P}/{path}", json=body, headers=service.headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    for text in ("model not found: 'bildwerk/flux-tin' is no", *service.service.context.catalog):
+        assert text in answer.json()["message"]
+
+
+def test_a_document_of_a_model_that_is_not_there_is_answered_with_those_that_are(service: InlineService):
+    answer = service.client.get("/model/schema/flux.json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert "bildwerk-flux-tiny" in answer.json()["message"]
 
 
 def test_a_model_without_its_weights_says_how_to_get_them(service: InlineService):

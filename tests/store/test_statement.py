@@ -91,7 +91,7 @@ LISTS = {
 
 @pytest.mark.parametrize("written", LISTS.values(), ids=LISTS)
 def test_a_list_of_any_length_is_refused_when_the_statement_is_made(written: Select[Any] | UpdateBase):
-    with pytest.raises(ValueError, match="in_.*list.*SQLAlchemy"):
+    with pytest.raises(ValueError, match=r"in_.*list.*SQLAlchemy"):
         Statement(written)
 
 
