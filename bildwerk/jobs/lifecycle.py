@@ -138,14 +138,23 @@ def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> Pre
         return True
     for picture in made.pictures:
         NEW_OUTPUT.run(connection, output_values(row.id, picture))
+    expire_at = now + row.object_hours * HOUR_MS
     values = {
         "timings": json.dumps(made.timings),
         "engine_warnings": json.dumps(made.warnings),
-        "outputs_expire_at": now + row.object_hours * HOUR_MS,
+        "outputs_expire_at": expire_at,
     }
     end(connection, now, row, Status.SUCCEEDED, claimed.worker, values=values)
-    written = row._replace(status=Status.SUCCEEDED, finished_at=now, **values)
-    return replace(predictions.read_row(written), outputs=made.pictures)
+    running = predictions.read_row(row)
+    return replace(
+        running,
+        status=Status.SUCCEEDED,
+        warnings=(*running.submit_warnings, *made.warnings),
+        timings=made.timings,
+        finished_at=now,
+        outputs_expire_at=expire_at,
+        outputs=made.pictures,
+    )
 
 
 def retry_or_fail(connection: Connection, now: int, claimed: Claim, code: FailureCode, message: str) -> bool:
