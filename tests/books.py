@@ -86,7 +86,7 @@ class Books:
         (job,) = self.claim(worker)
         return job
 
-    def succeed(self, job: Job) -> bool:
+    def succeed(self, job: Job) -> Prediction | bool:
         return self.do(lifecycle.succeed, self.now, job.claim, lifecycle.Made(self.pictures(job), {"denoise": 0.5}))
 
     def pictures(self, job: Job) -> tuple[Output, ...]:

@@ -8,8 +8,8 @@ from starlette.responses import PlainTextResponse, Response
 from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, context_of
 from bildwerk.api.loras import lora_names
+from bildwerk.api.submission import no_such_model
 from bildwerk.domain.catalog import ModelSpec
-from bildwerk.domain.errors import ModelNotFound
 from bildwerk.schemas.catalog_envelopes import catalog_envelope, example_slug, slug
 from bildwerk.schemas.documents import example_document, readme_document, schema_document
 
@@ -40,7 +40,7 @@ async def example(request: Request) -> Response:
 
 def named(request: Request, context: Context, slug_of: Callable[[str], str]) -> ModelSpec:
     wanted = request.path_params["slug"]
-    for spec in context.catalog.values():
-        if slug_of(spec.id) == wanted:
-            return spec
-    raise ModelNotFound()
+    specs = {slug_of(spec.id): spec for spec in context.catalog.values()}
+    if wanted not in specs:
+        raise no_such_model(wanted, list(specs))
+    return specs[wanted]

@@ -83,5 +83,6 @@ FILE = Contract(
 LIVE = Contract(answer="Live")
 READY = Contract(answer="Ready", others=((503, "It cannot, for these reasons"),))
 VERSION = Contract(answer="Version")
+FRONT = Contract(media_types=("text/plain",), status=(307, "The API is described there"))
 DESCRIPTION = Contract(errors=(errors.Unauthorized,))
 PAGE = Contract(media_types=("text/html",), errors=(errors.Unauthorized,))

@@ -57,7 +57,8 @@ def translated(error: BildwerkError, language: str) -> BildwerkError:
     if sentence is None:
         return error
     spoken = copy(error)
-    spoken.message = sentence if error.message == error.default_message else f"{sentence}: {error.message}"
+    details = error.message.removeprefix(error.default_message).removeprefix(": ")
+    spoken.message = f"{sentence}: {details}" if details else sentence
     return spoken
 
 

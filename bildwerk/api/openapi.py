@@ -4,12 +4,13 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from bildwerk.api.answers import answer
 from bildwerk.api.context import Context, context_of
@@ -26,6 +27,10 @@ async def document(request: Request) -> Response:
     context = context_of(request)
     await require_key_off_loopback(request, context)
     return answer(describe(context, request.app.state.table))
+
+
+async def front(_request: Request) -> Response:
+    return PlainTextResponse("the API is described on /docs\n", 307, {"Location": "/docs"})
 
 
 async def page(request: Request) -> Response:
@@ -69,11 +74,25 @@ def component_name(short_name: str) -> str:
 
 def render(table: Sequence[Route]) -> str:
     rows = "".join(
-        f"<tr><td>{route.method}</td><td><code>{html.escape(route.path)}</code></td>"
-        f"<td>{html.escape(route.summary)}</td><td>{'open' if route.scope is None else 'key'}</td></tr>"
-        for route in table
+        f"<tr><td>{first.method}</td><td>{paths}</td><td>{html.escape(first.summary)}</td>"
+        f"<td>{'open' if first.scope is None else 'key'}</td></tr>"
+        for first, paths in ((same[0], "<br>".join(map(shown_path, same))) for same in grouped(table))
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Bildwerk API</title><style>{STYLE}</style>'
         f'<h1>Bildwerk API</h1><p><a href="/openapi.json">openapi.json</a></p><table>{rows}</table></html>'
     )
+
+
+def shown_path(route: Route) -> str:
+    return f"<code>{html.escape(route.path)}</code>"
+
+
+def grouped(table: Sequence[Route]) -> Iterable[list[Route]]:
+    """Routes that do the same, together. A slash more at the end of a path is no other path to a reader."""
+    found: dict[tuple[str, str], list[Route]] = defaultdict(list)
+    paths = {route.path for route in table}
+    for route in table:
+        if route.path.removesuffix("/") not in paths - {route.path}:
+            found[route.method, route.summary].append(route)
+    return found.values()

@@ -93,7 +93,7 @@ def nested() -> dict[str, Any]:
 
 def responses(route: Route) -> dict[str, Any]:
     contract = route.contract
-    good = {status: good_response(route, text) for status, text in ((200, "OK"), *contract.others)}
+    good = {status: good_response(route, text) for status, text in (contract.status, *contract.others)}
     for status in (204, 304):
         if status in good:
             good[status].pop("content", None)

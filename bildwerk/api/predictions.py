@@ -11,10 +11,9 @@ from bildwerk.api.context import Context, caller_of, context_of
 from bildwerk.api.free_disk import require_free_disk
 from bildwerk.api.outputs import output_texts
 from bildwerk.api.query import PREDICTION_ID, WAIT, read_history_filter, read_query
-from bildwerk.api.submission import Order, find_earlier, read_idempotency, read_order
+from bildwerk.api.submission import Order, find_earlier, no_such_model, read_idempotency, read_order
 from bildwerk.api.waiting import read_when_ended
 from bildwerk.domain.catalog import find_model
-from bildwerk.domain.errors import ModelNotFound
 from bildwerk.domain.prediction import Prediction
 from bildwerk.domain.pricing import price
 from bildwerk.jobs import lifecycle
@@ -121,9 +120,10 @@ async def calculate(request: Request) -> Response:
     """What the same body would cost as a submit. It needs no key, hence the small body."""
     context = context_of(request)
     flat = merged(await read_json_object(request, context.settings.timing.body, MAX_PRICED_BYTES))
-    spec = find_model(context.catalog, model_name(flat))
+    name = model_name(flat)
+    spec = find_model(context.catalog, name)
     if spec is None:
-        raise ModelNotFound()
+        raise no_such_model(name, list(context.catalog))
     prompted = flat if "prompt" in flat else {**flat, "prompt": "-"}
     wanted, _ = read_image_input(spec, prompted)
     return answer(price_envelope(price(spec.price_per_image, wanted.num_images)))

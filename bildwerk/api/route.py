@@ -29,7 +29,8 @@ class Contract:
     """What a route takes and gives, apart from what all of them do.
 
     `answer` names its schema in `schemas.answer_schemas`, or is empty for what is no JSON. `query` and `headers` are
-    the rows that the handler reads by; `errors` are those that it raises itself; `others` are its other good statuses.
+    the rows that the handler reads by; `errors` are those that it raises itself; `others` are good statuses beside
+    `status`.
     """
 
     answer: str = ""
@@ -39,6 +40,7 @@ class Contract:
     headers: tuple[Parameter, ...] = ()
     errors: tuple[type[BildwerkError], ...] = ()
     others: tuple[tuple[int, str], ...] = ()
+    status: tuple[int, str] = (200, "OK")
 
 
 @dataclass(frozen=True, slots=True)

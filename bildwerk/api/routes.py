@@ -85,6 +85,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", health.live, None, "Is the server alive?", contracts.LIVE),
     Route("GET", "/readyz", health.ready, None, "Can the server make pictures now?", contracts.READY),
     Route("GET", "/version", health.version, None, "Which version is this?", contracts.VERSION),
+    Route("GET", "/", openapi.front, None, "Go to the page that describes the API", contracts.FRONT),
     Route("GET", "/openapi.json", openapi.document, None, "Read this description of the API", contracts.DESCRIPTION),
     Route("GET", "/docs", openapi.page, None, "Read this description of the API as a page", contracts.PAGE),
 )

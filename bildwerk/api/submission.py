@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from bildwerk.jobs import idempotency
 from bildwerk.jobs.engine_request import as_input, batch_key_text
 from bildwerk.jobs.submission import IdempotencyKey, Submission, new_prediction_id
 from bildwerk.schemas.inputs import ImageInput, known_names, merged, model_name, read_image_input
+
+MAX_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,17 @@ def read_order(
 def known_model(context: Context, name: str, kind: str) -> ModelSpec:
     spec = find_model(context.catalog, name)
     if spec is None or spec.type != kind:
-        raise ModelNotFound()
+        raise no_such_model(name, [each.id for each in context.catalog.values() if each.type == kind], kind)
     return spec
+
+
+def no_such_model(name: str, there_are: Sequence[str], kind: str = "") -> ModelNotFound:
+    """`there_are` names the models that could have been meant."""
+    wanted = f"{kind.lower()} model".strip()
+    return ModelNotFound(
+        f"{ModelNotFound.default_message}: {name[:MAX_SHOWN]!a} is no {wanted} of this server, which has "
+        f"{', '.join(there_are) or 'none'}"
+    )
 
 
 def require_worker(context: Context, spec: ModelSpec) -> None:

@@ -16,14 +16,14 @@ async def read_when_ended(context: Context, account_id: str, prediction_id: str,
 
     Raises `PredictionNotFound` for an unknown prediction and for another account's, in the same way.
     """
-    with context.hub.watch(prediction_id) as changed:
+    with context.hub.watch(prediction_id) as news:
         found = await read(context, account_id, prediction_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 while not (found.status.is_terminal or context.hub.is_closing):
-                    await changed.wait()
-                    changed.clear()
-                    found = await read(context, account_id, prediction_id)
+                    await news.wait()
+                    news.clear()
+                    found = news.ended or await read(context, account_id, prediction_id)
     return found
 
 

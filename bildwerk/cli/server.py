@@ -49,6 +49,11 @@ class Server(uvicorn.Server):
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave it at that, and cut off what is being given back
+            await self.lifespan.shutdown()
+
     def _stop(self, number: signal.Signals) -> None:
         if self.stopped_by is None:
             self.stopped_by = number
@@ -56,7 +61,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
             self._service.dispatcher.stop_claiming()
             self._service.context.hub.close()  # else uvicorn cuts off, with a 500, whoever waits for a picture
-        else:
+        elif not self.force_exit:
             self.force_exit = True
             self._giving_back = asyncio.ensure_future(self._service.dispatcher.give_back())
 

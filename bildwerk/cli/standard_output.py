@@ -5,7 +5,7 @@ One rule for all commands but `serve`, whose one line is the same everywhere.
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from bildwerk.cli.failure import CommandError
 from bildwerk.cli.wrapping import wrapped
@@ -23,6 +23,33 @@ def write_answer(json_asked: bool | None, facts: object, lines: Iterable[str], i
         return
     for line in lines:
         write_line(line, indent)
+
+
+def write_table(
+    json_asked: bool | None,
+    facts: Iterable[object],
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Collection[str] = (),
+) -> None:
+    """Things that a command has found: a JSON object a line, or a row each under `headings`, `numbers` to the right."""
+    if wants_json(json_asked):
+        for each in facts:
+            write_json(each)
+        return
+    for line in aligned(headings, rows, numbers):
+        write_line(line)
+
+
+def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> Iterator[str]:
+    """The headings and the rows, in columns as wide as they need. Nothing where there are no rows."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows) if rows else ():
+        cells = [
+            cell.rjust(width) if heading in numbers else cell.ljust(width)
+            for cell, width, heading in zip(row, widths, headings, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
 
 
 def write_json(value: object) -> None:

@@ -67,7 +67,8 @@ def read_frame(stream: BinaryIO) -> Frame | None:
 async def receive_frame(stream: asyncio.StreamReader) -> Frame:
     """The next frame. Raises `asyncio.IncompleteReadError` at the stream's end and `BrokenFrame`."""
     header_bytes, payload_bytes = lengths(await stream.readexactly(LENGTHS.size))
-    return unpack(await stream.readexactly(header_bytes), await stream.readexactly(payload_bytes))
+    header = await stream.readexactly(header_bytes)
+    return unpack(header, await stream.readexactly(payload_bytes) if payload_bytes else b"")
 
 
 def batch_frame(requests: list[GenerateRequest]) -> bytes:

@@ -62,7 +62,8 @@ class Inbox:
 
 def main() -> None:
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # whoever sends them to all of us means the parent, which finishes
+        signal.signal(number, signal.SIG_IGN)
     outgoing = take_over_stdout()
     inbox = Inbox(sys.stdin.buffer)
     try:

@@ -1,7 +1,7 @@
 """One batch on its way through a replica: events in, each prediction finished as soon as its last picture is there."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from bildwerk.domain.errors import StorageUnavailable
-from bildwerk.domain.prediction import Claim, FailureCode, Output
+from bildwerk.domain.prediction import Claim, FailureCode, Output, Prediction
 from bildwerk.engine.request import Event, GeneratedImage, Progress
 from bildwerk.fleet.batching import as_output, merged_warnings, picture_key
 from bildwerk.fleet.fleet import Replica, ReplicaFailed
@@ -21,6 +21,9 @@ from bildwerk.jobs.progress import Stage
 from bildwerk.jobs.queue import Job
 
 log = structlog.get_logger("bildwerk.fleet")
+
+Transition = Callable[[Connection], Prediction | bool]
+"""Says whether the claim was still good, or what has become of it."""
 
 
 class BatchRun:
@@ -67,7 +70,7 @@ class BatchRun:
     async def give_back(self) -> None:
         """Leave everything unfinished to another attempt, without using one up."""
         for job in list(self._open.values()):
-            await self._write(job, partial(self._give_back, job.claim))
+            await self._finish(job, self._records.database.write(partial(self._give_back, job.claim)))
 
     def _give_back(self, claim: Claim, connection: Connection) -> bool:
         return lifecycle.give_back(connection, self._records.now(), claim)
@@ -109,33 +112,31 @@ class BatchRun:
         task.add_done_callback(self._finishing.discard)
 
     async def _store(self, job: Job, pictures: list[GeneratedImage]) -> None:
+        await self._finish(job, self._records.database.write_prepared(partial(self._stored, job, pictures)))
+
+    def _stored(self, job: Job, pictures: list[GeneratedImage]) -> Transition:
         """The files first, and durable; then the row that says they are there."""
         ordered = sorted(pictures, key=lambda picture: picture.index)
         try:
-            outputs = tuple([await self._put(job, picture) for picture in ordered])
+            outputs = tuple(self._put(job, picture) for picture in ordered)
         except StorageUnavailable as error:
-            await self._retry_or_fail(job, FailureCode.STORAGE_ERROR, error.message)
-            return
+            return self._failure(job, FailureCode.STORAGE_ERROR, error.message)
         made = lifecycle.Made(outputs, dict(ordered[0].timings), merged_warnings(ordered))
-        await self._write(
-            job,
-            lambda connection: lifecycle.succeed(connection, self._records.now(), job.claim, made),
-        )
+        return lambda connection: lifecycle.succeed(connection, self._records.now(), job.claim, made)
 
-    async def _put(self, job: Job, picture: GeneratedImage) -> Output:
-        stored = await asyncio.to_thread(self._records.files.put, picture_key(job, picture), picture.data)
-        return as_output(job, picture, stored)
+    def _put(self, job: Job, picture: GeneratedImage) -> Output:
+        return as_output(job, picture, self._records.files.put(picture_key(job, picture), picture.data))
 
     async def _conclude(self, job: Job, failure: ReplicaFailed | None) -> None:
         """What becomes of a job that got no pictures."""
+        await self._finish(job, self._records.database.write(self._conclusion(job, failure)))
+
+    def _conclusion(self, job: Job, failure: ReplicaFailed | None) -> Transition:
         if job.claim.prediction_id in self._unwanted:
-            await self._write(
-                job, lambda connection: lifecycle.finish_cancel(connection, self._records.now(), job.claim)
-            )
-            return
+            return lambda connection: lifecycle.finish_cancel(connection, self._records.now(), job.claim)
         if failure is None:
             failure = ReplicaFailed(FailureCode.ENGINE_ERROR, "the worker made no picture")
-        await self._retry_or_fail(job, self._blame(failure), failure.message)
+        return self._failure(job, self._blame(failure), failure.message)
 
     def _blame(self, failure: ReplicaFailed) -> FailureCode:
         """In a batch it is not known whose input was at fault: each is tried again, alone."""
@@ -143,18 +144,17 @@ class BatchRun:
             return FailureCode.ENGINE_ERROR
         return failure.code
 
-    async def _retry_or_fail(self, job: Job, code: FailureCode, message: str) -> None:
-        await self._write(
-            job, lambda connection: lifecycle.retry_or_fail(connection, self._records.now(), job.claim, code, message)
-        )
+    def _failure(self, job: Job, code: FailureCode, message: str) -> Transition:
+        return lambda connection: lifecycle.retry_or_fail(connection, self._records.now(), job.claim, code, message)
 
-    async def _write(self, job: Job, transition: Callable[[Connection], bool]) -> None:
-        """Run one transition. Where the database takes no writes the claim is left to its lease."""
-        key = job.claim.prediction_id
+    async def _finish(self, job: Job, writing: Awaitable[Prediction | bool]) -> None:
+        """Wait for the job's last transition. Where the database takes no writes the claim is left to its lease."""
+        key, written = job.claim.prediction_id, None
         try:
-            if key in self._open and not await self._records.database.write(transition):
+            written = await writing
+            if not written and key in self._open:
                 log.warning("claim lost", prediction=key, claim_no=job.claim.claim_no)
         except StorageUnavailable as error:
             log.error("prediction not finished", prediction=key, reason=error.message)
         self._open.pop(key, None)
-        self._records.hub.changed(key)
+        self._records.hub.changed(key, written if isinstance(written, Prediction) else None)

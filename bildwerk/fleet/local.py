@@ -151,12 +151,13 @@ class LocalReplica:
         self._pause = min(self._pause * 2, limits.longest_pause)
 
     def _note_warming(self, header: dict[str, Any]) -> None:
-        """One size more is warm, or the child is ready."""
-        if "warmth" in header:
-            self._warmth = dict(header["warmth"])
+        """One size more is warm, or the child is ready. What a child does not tell is no reason to do without it."""
+        if header["kind"] == "ready":
+            self._warmth = dict(header.get("warmth", {}))
             return
-        self._reason = f"warming up: {header['done']} of {header['total']} sizes"
-        log.info("worker warming up", worker=self.name, size=header["bucket"], done=header["done"], of=header["total"])
+        size, done, total = (header.get(name, "?") for name in ("bucket", "done", "total"))
+        self._reason = f"warming up: {done} of {total} sizes"
+        log.info("worker warming up", worker=self.name, size=size, done=done, of=total)
 
     def _note_warmth(self, header: dict[str, Any]) -> None:
         """What was compiled in the middle of a batch made somebody wait, and so does a model that had to give way."""

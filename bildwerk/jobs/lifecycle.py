@@ -6,13 +6,13 @@ claim was still good; when it was not, they have written nothing.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from bildwerk.domain.errors import PredictionNotFound, QueueFull
-from bildwerk.domain.prediction import Claim, FailureCode, Output, Status
+from bildwerk.domain.prediction import Claim, FailureCode, Output, Prediction, Status
 from bildwerk.jobs import history, idempotency
 from bildwerk.jobs.submission import QueueLimits, Submission
 from bildwerk.jobs.transition import end, fetch_claimed, move, requeue, settle_failure
@@ -124,10 +124,11 @@ def claim(connection: Connection, now: int, row: Row[Any], worker: str, lease_ms
     return claimed
 
 
-def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> bool:
+def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> Prediction | bool:
     """running -> succeeded, with the pictures, whose files are already durable, and the capture of the hold.
 
-    When the owner has asked to cancel in the meantime it is canceled instead, free of charge.
+    Returns the prediction as it would now be read: somebody may be waiting for it. When the owner has asked to cancel
+    in the meantime it is canceled instead, free of charge.
     """
     row = fetch_claimed(connection, claimed)
     if row is None:
@@ -137,13 +138,23 @@ def succeed(connection: Connection, now: int, claimed: Claim, made: Made) -> boo
         return True
     for picture in made.pictures:
         NEW_OUTPUT.run(connection, output_values(row.id, picture))
+    expire_at = now + row.object_hours * HOUR_MS
     values = {
         "timings": json.dumps(made.timings),
         "engine_warnings": json.dumps(made.warnings),
-        "outputs_expire_at": now + row.object_hours * HOUR_MS,
+        "outputs_expire_at": expire_at,
     }
     end(connection, now, row, Status.SUCCEEDED, claimed.worker, values=values)
-    return True
+    running = predictions.read_row(row)
+    return replace(
+        running,
+        status=Status.SUCCEEDED,
+        warnings=(*running.submit_warnings, *made.warnings),
+        timings=made.timings,
+        finished_at=now,
+        outputs_expire_at=expire_at,
+        outputs=made.pictures,
+    )
 
 
 def retry_or_fail(connection: Connection, now: int, claimed: Claim, code: FailureCode, message: str) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bildwerk.domain.prediction import Prediction
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -19,13 +21,19 @@ class Stage:
     total: int
 
 
+class News(asyncio.Event):
+    """Set when something may have become of a prediction; `ended` is the whole of it, where its end is known here."""
+
+    ended: Prediction | None = None
+
+
 class ProgressHub:
     """To be used from the event loop's thread alone. `streams` counts open event streams by account."""
 
     def __init__(self) -> None:
         self.streams: Counter[str] = Counter()
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._following: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: dict[str, set[News]] = defaultdict(set)
+        self._following: dict[str, set[News]] = defaultdict(set)
         self._stages: dict[str, Stage] = {}
         self.is_closing = False
 
@@ -37,13 +45,13 @@ class ProgressHub:
                 event.set()
 
     @contextmanager
-    def watch(self, prediction_id: str) -> Iterator[asyncio.Event]:
+    def watch(self, prediction_id: str) -> Iterator[News]:
         """An event that is set when something has become of the prediction. Start watching before reading it."""
         with listed(self._waiting, prediction_id) as event:
             yield event
 
     @contextmanager
-    def follow(self, prediction_id: str) -> Iterator[asyncio.Event]:
+    def follow(self, prediction_id: str) -> Iterator[News]:
         """An event that is set by every step as well."""
         with listed(self._waiting, prediction_id) as event:
             self._following[prediction_id].add(event)
@@ -52,10 +60,11 @@ class ProgressHub:
             finally:
                 discard(self._following, prediction_id, event)
 
-    def changed(self, prediction_id: str) -> None:
-        """Its status may be another now: whoever waits for that reads it again."""
+    def changed(self, prediction_id: str, ended: Prediction | None = None) -> None:
+        """Its status may be another now: whoever waits for that reads it again, or takes it as it has `ended`."""
         self._stages.pop(prediction_id, None)
         for event in self._waiting.get(prediction_id, ()):
+            event.ended = ended
             event.set()
 
     def report(self, prediction_id: str, stage: Stage) -> None:
@@ -68,9 +77,9 @@ class ProgressHub:
 
 
 @contextmanager
-def listed(events: dict[str, set[asyncio.Event]], prediction_id: str) -> Iterator[asyncio.Event]:
+def listed(events: dict[str, set[News]], prediction_id: str) -> Iterator[News]:
     """A new event, listed for as long as the block runs."""
-    event = asyncio.Event()
+    event = News()
     events[prediction_id].add(event)
     try:
         yield event
@@ -78,7 +87,7 @@ def listed(events: dict[str, set[asyncio.Event]], prediction_id: str) -> Iterato
         discard(events, prediction_id, event)
 
 
-def discard(events: dict[str, set[asyncio.Event]], prediction_id: str, event: asyncio.Event) -> None:
+def discard(events: dict[str, set[News]], prediction_id: str, event: News) -> None:
     events[prediction_id].discard(event)
     if not events[prediction_id]:
         del events[prediction_id]

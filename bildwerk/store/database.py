@@ -48,6 +48,13 @@ class Database:
         """
         return self._writer.write(run)
 
+    def write_prepared(self, prepare: Callable[[], Callable[[Connection], T]]) -> Awaitable[T]:
+        """`write` of what `prepare` returns, which has a thread to itself and may block, on a disk for instance.
+
+        Raises what either raises, or `StorageUnavailable`.
+        """
+        return self._writer.write_prepared(prepare)
+
     async def read(self, run: Callable[[Connection], T]) -> T:
         """The result of `run(connection)` on one consistent snapshot."""
         return await asyncio.wrap_future(self._readers.submit(self.read_blocking, run))

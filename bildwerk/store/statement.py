@@ -9,9 +9,10 @@ from collections import namedtuple
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import BindParameter, Connection, Select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import UpdateBase
 
 DIALECT = sqlite.dialect(paramstyle="named")
@@ -24,10 +25,12 @@ EMPTY: Values = {}
 class Statement:
     """A select, an insert, or an update, with what it gives back.
 
-    Its rows are named tuples as SQLite has them: a boolean is 0 or 1. Raises SQLAlchemy's `DBAPIError`s.
+    Its rows are named tuples as SQLite has them: a boolean is 0 or 1. Raises SQLAlchemy's `DBAPIError`s. It cannot have
+    an `in_` with a list, which is refused when it is made.
     """
 
     def __init__(self, written: Select[*tuple[Any, ...]] | UpdateBase) -> None:
+        refuse_lists(written)
         self._written = written
         self._translations: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
         self._row_type = row_type(written)
@@ -62,6 +65,13 @@ class Statement:
             own = {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
             found = self._translations[names] = str(compiled), own
         return found
+
+
+def refuse_lists(written: Select[*tuple[Any, ...]] | UpdateBase) -> None:
+    """Raises `ValueError` for `in_` with a list of any length: a text that is translated once has places for one."""
+    for each in visitors.iterate(written):
+        if isinstance(each, BindParameter) and each.expanding:
+            raise ValueError(f"`in_` with the list {each.key!r} cannot be a Statement: have SQLAlchemy execute it")
 
 
 def row_type(written: Select[*tuple[Any, ...]] | UpdateBase) -> Any:

@@ -1,15 +1,15 @@
 """The one that writes: functions in order of arrival, one COMMIT a group.
 
-Each function runs inside its own savepoint, behind `BEGIN IMMEDIATE`, and its caller hears of it only after the COMMIT
-that made it durable. A function that raises is undone alone; the others of its group are kept. Whatever arrives while
-a group runs still joins it; one that is alone when it has run is not made to wait for others.
+Each function runs behind `BEGIN IMMEDIATE`, all but the first of a group inside a savepoint, and its caller hears of
+it only after the COMMIT that made it durable. A function that raises is undone alone; the others of its group are kept.
+Whatever arrives while a group runs still joins it; one that is alone when it has run is not made to wait for others.
 """
 
 import asyncio
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,11 +22,13 @@ from bildwerk.store.statement import execute
 
 T = TypeVar("T")
 MAX_GROUP = 64
+PREPARERS = 8
 JOIN_SECONDS = 0.00005
 """How long a group of several is kept open for what is about to arrive: others have their turn, and may write, too."""
 
 Outcome = tuple[Any, Exception | None]
 """What a function returned, or what it raised."""
+Settling = list[tuple["asyncio.Future[Any] | Future[Any]", Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Writer:
         self._connection: Connection | None = None
         self._is_over = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._preparers = ThreadPoolExecutor(PREPARERS, thread_name_prefix="database-preparer")
         self._thread = threading.Thread(target=self._write_groups, name="database-writer", daemon=True)
         self._thread.start()
 
@@ -56,6 +59,27 @@ class Writer:
         self._jobs.put(_Job(run, waiter, loop))
         return waiter
 
+    def write_prepared(self, prepare: Callable[[], Callable[[Connection], T]]) -> Awaitable[T]:
+        """`write` of what `prepare` returns on a thread where it may block; what it raises is raised here.
+
+        The loop is not asked in between: a thread that has done its part hands on to the next.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._preparers.submit(self._prepare, prepare, waiter, loop)
+        return waiter
+
+    def _prepare(
+        self,
+        prepare: Callable[[], Callable[[Connection], T]],
+        waiter: "asyncio.Future[T]",
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        try:
+            self._jobs.put(_Job(prepare(), waiter, loop))
+        except Exception as error:
+            wake(loop, [(waiter, (None, error))])
+
     def write_blocking(self, run: Callable[[Connection], T]) -> T:
         """The result of `run(connection)`, for a thread."""
         waiter: Future[T] = Future()
@@ -63,7 +87,8 @@ class Writer:
         return waiter.result()
 
     def close(self) -> None:
-        """Finish what is queued."""
+        """Finish what is queued, and what is being prepared."""
+        self._preparers.shutdown()
         self._jobs.put(None)
         self._thread.join()
 
@@ -78,8 +103,8 @@ class Writer:
         group = [first]
         try:
             connection = self._connected()
-            execute(connection, "BEGIN IMMEDIATE")
-            outcomes = [in_savepoint(connection, job.run) for job in self._join(group)]
+            outcomes = [begin_with(connection, first.run)]
+            outcomes += [in_savepoint(connection, job.run) for job in self._join(group)]
             execute(connection, "COMMIT")
         except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
             self._throw_away()
@@ -103,8 +128,7 @@ class Writer:
             connection.close()
 
     def _join(self, group: list[_Job]) -> Iterator[_Job]:
-        """The one job of `group`, then whatever arrives before the last has run; each is in `group` when it runs."""
-        yield group[0]
+        """Whatever arrives before the last of `group` has run; each is in `group` when it runs."""
         while len(group) < MAX_GROUP and (job := self._next_waiting(JOIN_SECONDS if group[1:] else 0)) is not None:
             group.append(job)
             yield job
@@ -126,11 +150,15 @@ def deliver(group: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
         if loop is None:
             settle(of_loop)
         else:
-            with suppress(RuntimeError):  # it is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, of_loop)
+            wake(loop, of_loop)
 
 
-def settle(outcomes: "list[tuple[asyncio.Future[Any] | Future[Any], Outcome]]") -> None:
+def wake(loop: asyncio.AbstractEventLoop, outcomes: "Settling") -> None:
+    with suppress(RuntimeError):  # it is closed: nobody waits any more
+        loop.call_soon_threadsafe(settle, outcomes)
+
+
+def settle(outcomes: "Settling") -> None:
     for waiter, (result, failure) in outcomes:
         if waiter.cancelled():
             continue
@@ -140,21 +168,34 @@ def settle(outcomes: "list[tuple[asyncio.Future[Any] | Future[Any], Outcome]]") 
             waiter.set_exception(failure)
 
 
-def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
-    """What `run` returned, or what it raised after its own writes were undone.
+def begin_with(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
+    """`in_savepoint` for the first in a transaction, which needs none: to undo it is to begin again."""
+    execute(connection, "BEGIN IMMEDIATE")
+    result, failure = outcome_of(connection, run)
+    if failure is not None:
+        execute(connection, "ROLLBACK")
+        execute(connection, "BEGIN IMMEDIATE")
+    return result, failure
 
-    A failure of the database itself (disk full, I/O error) is raised on: SQLite may have dropped the transaction.
-    """
+
+def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
+    """What `run` returned, or what it raised after its own writes were undone."""
     execute(connection, "SAVEPOINT one")
-    try:
-        result, failure = run(connection), None
-    except Exception as error:
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
-            raise
-        result, failure = None, error
+    result, failure = outcome_of(connection, run)
+    if failure is not None:
         execute(connection, "ROLLBACK TO SAVEPOINT one")
     execute(connection, "RELEASE SAVEPOINT one")
     return result, failure
+
+
+def outcome_of(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
+    """A failure of the database itself (disk full, I/O error) is raised on: SQLite may have dropped the transaction."""
+    try:
+        return run(connection), None
+    except Exception as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+            raise
+        return None, error
 
 
 def as_storage_error(error: Exception) -> Exception:

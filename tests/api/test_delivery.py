@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from httpx import Response
 
+from bildwerk.api import waiting
+from bildwerk.api.context import Context
+from bildwerk.domain.prediction import Prediction
 from bildwerk.settings import Limits, Timing
 from tests.inline_service import GOOD, InlineService, inline_service
 
@@ -54,6 +57,21 @@ def test_sync_mode_answers_with_the_end(service: InlineService):
     assert body["status"] == "completed"
     assert body["data"]["price"] == "0.0001"
     assert service.client.get(body["outputs"][0]).content.startswith(PNG)
+
+
+def test_who_waited_is_told_what_a_poll_tells_and_reads_it_but_once(
+    service: InlineService, monkeypatch: pytest.MonkeyPatch
+):
+    reads, read = [], waiting.read
+
+    async def counted(context: Context, account_id: str, prediction_id: str) -> Prediction:
+        reads.append(await read(context, account_id, prediction_id))
+        return reads[-1]
+
+    monkeypatch.setattr(waiting, "read", counted)
+    waited = submit(service, enable_sync_mode=True, num_images=2, nonsense=1)
+    assert len(reads) == 1
+    assert waited.json() == poll(service, waited.json()["id"]).json()
 
 
 def test_sync_mode_whose_wait_runs_out_answers_as_running_and_the_work_goes_on(slow_service: InlineService):
@@ -166,7 +184,25 @@ def test_outputs_live_as_long_as_the_header_says(service: InlineService):
 def test_kinds_that_are_not_served_have_no_such_model(service: InlineService, kind: str):
     answer = service.client.post(f"{P}/{kind}", json=GOOD, headers=service.headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
-    assert "model not found" in answer.json()["message"]
+    assert answer.json()["message"] == (
+        f"model not found: '{GOOD['model']}' is no {kind.removeprefix('generate').lower()} model of this server, "
+        "which has none"
+    )
+
+
+@pytest.mark.parametrize("path", ["generateImage", "calculate"])
+def test_a_model_that_is_not_there_is_answered_with_those_that_are(service: InlineService, path: str):
+    body = GOOD | {"model": "bildwerk/flux-tin"}
+    answer = service.client.post(f"{P}/{path}", json=body, headers=service.headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    for text in ("model not found: 'bildwerk/flux-tin' is no", *service.service.context.catalog):
+        assert text in answer.json()["message"]
+
+
+def test_a_document_of_a_model_that_is_not_there_is_answered_with_those_that_are(service: InlineService):
+    answer = service.client.get("/model/schema/flux.json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert "bildwerk-flux-tiny" in answer.json()["message"]
 
 
 def test_a_model_without_its_weights_says_how_to_get_them(service: InlineService):

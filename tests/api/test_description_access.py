@@ -24,3 +24,11 @@ def test_a_stranger_needs_a_key_where_others_can_come(path: str, host: str, prox
     with inline_service(tmp_path / "data", host=host, behind_proxy=proxy) as service:
         assert service.client.get(path).status_code == stranger
         assert service.client.get(path, headers=service.headers).status_code == 200
+
+
+def test_the_front_leads_to_the_description(tmp_path: Path):
+    with inline_service(tmp_path / "data") as service:
+        front = service.client.get("/", follow_redirects=False)
+        assert (front.status_code, front.headers["location"]) == (307, "/docs")
+        assert "/docs" in front.text
+        assert service.client.get("/").text == service.client.get("/docs").text

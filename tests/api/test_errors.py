@@ -8,7 +8,14 @@ from starlette.requests import Request
 
 from bildwerk.api.errors import STATUSES, error_response, status_of
 from bildwerk.domain import errors
-from bildwerk.domain.errors import BildwerkError, InsufficientBalance, InvalidParameter, RateLimited, Unauthorized
+from bildwerk.domain.errors import (
+    BildwerkError,
+    InsufficientBalance,
+    InvalidParameter,
+    ModelNotFound,
+    RateLimited,
+    Unauthorized,
+)
 
 
 def every_error(error: type[BildwerkError] = BildwerkError) -> set[type[BildwerkError]]:
@@ -54,6 +61,13 @@ def answer_to(error: BildwerkError, path: str = "/api/v1/x", language: str = "")
     headers = [(b"accept-language", language.encode())] if language else []
     response = error_response(Request({"type": "http", "path": path, "headers": headers, "state": {}}), error)
     return response.status_code, bytes(response.body), dict(response.headers)
+
+
+def test_a_reader_of_german_gets_the_details_and_the_sentence_once():
+    _, body, _ = answer_to(ModelNotFound("model not found: 'x' is no model"), language="de")
+    assert "Dieses Modell gibt es nicht: 'x' is no model" in body.decode()
+    _, body, _ = answer_to(ModelNotFound(), language="de")
+    assert '"Dieses Modell gibt es nicht"' in body.decode()
 
 
 def test_a_reader_of_german_gets_german_and_the_details():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bildwerk.api.routes import ROUTES
 from tests.inline_service import GOOD, InlineService, bearer, inline_service
 
 PATH = "/api/v1/model/generateImage"
@@ -68,4 +69,8 @@ def test_the_description_names_every_route(service: InlineService):
     assert "FluxTinyInput" in document["components"]["schemas"]
     page = service.client.get("/docs")
     assert "/api/v1/model/history" in page.text
+    for route in ROUTES:
+        wanted = route.path if route.path == "/" else route.path.removesuffix("/")
+        assert page.text.count(f"<code>{wanted}</code>") == 1
+    assert page.text.count("Read a prediction") == 1
     assert "sha256-" in page.headers["content-security-policy"]

@@ -53,6 +53,7 @@ OPEN = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/version"),
+    ("GET", "/"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
 }

@@ -162,5 +162,17 @@ def test_as_text_there_is_a_line_an_account(service: InlineService, capsys: pyte
     assert line == f"{made} was topped up by $5; its balance is $5"
     (line,) = printed("top-up", made, "5", "--reference", "r")
     assert line == f"{made} already has, under the reference r, its $5; its balance is $5"
-    assert [line.split()[1:] for line in printed("list")][1] == ["5", "0", "0", "Ada"]
+    assert ["5", "0", "0", "Ada"] in [line.split()[1:] for line in printed("list")]
     assert "balance $5" in printed("show", made)
+
+
+def test_as_text_the_columns_have_headings_and_money_is_aligned(
+    service: InlineService, accounts: Accounts, capsys: pytest.CaptureFixture[str]
+):
+    accounts("create", "Ada")
+    assert main(["accounts", "list", "--no-json", "--data-dir", str(service.folder.path)]) == 0
+    headings, *rows = capsys.readouterr().out.splitlines()
+    assert headings.split() == ["ID", "BALANCE", "HELD", "SPENT", "NAME"]
+    assert [row[headings.index("NAME") :] for row in rows] == [account["name"] for account in accounts("list")]
+    end = headings.index("BALANCE") + len("BALANCE")
+    assert [row[:end].split()[-1] for row in rows] == [account["balance"] for account in accounts("list")]

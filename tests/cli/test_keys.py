@@ -68,3 +68,14 @@ def test_as_text_only_the_secret_is_printed(service: InlineService, capsys: pyte
     assert main(["keys", "create", "--no-json", "--data-dir", str(service.folder.path)]) == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("bw_")]
     assert len(printed) == 1
+
+
+def test_as_text_the_columns_have_headings(service: InlineService, capsys: pytest.CaptureFixture[str]):
+    (made,) = keys(service, capsys, "create", "--name", "a laptop", "--scope", "read")
+    assert main(["keys", "list", "--no-json", "--data-dir", str(service.folder.path)]) == 0
+    headings, *rows = capsys.readouterr().out.splitlines()
+    assert headings.split() == ["ID", "KEY", "STATE", "SCOPES", "ACCOUNT", "NAME"]
+    (row,) = [row for row in rows if row.startswith(str(made["id"]))]
+    for heading, shown in (("KEY", made["display"]), ("STATE", "live"), ("SCOPES", "read"), ("NAME", "a laptop")):
+        assert row[headings.index(heading) :].startswith(str(shown))
+    assert len(rows) == len(keys(service, capsys, "list"))

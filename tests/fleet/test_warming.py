@@ -10,6 +10,7 @@ from bildwerk.engine.request import Event, GenerateRequest, Progress
 from bildwerk.fleet import child
 from bildwerk.fleet.child import Launch
 from bildwerk.fleet.local import LocalReplica, Supervision
+from bildwerk.jobs.workers import State
 
 SLOWLY_WARM = """
 import sys
@@ -48,6 +49,38 @@ def test_warming_is_logged_and_so_is_what_compiled_in_the_middle_of_a_batch(monk
     assert (ready["placement"], ready["recorded"]) == ("resident (bf16)", 5)
     [late] = [line for line in logged if line["event"] == "worker not warm for a batch"]
     assert (late["log_level"], late["compiled"]) == ("warning", 2)
+
+
+TACITURN = """
+import sys
+from bildwerk.engine.frames import pack, read_frame
+def say(**header):
+    sys.stdout.buffer.write(pack(header)); sys.stdout.buffer.flush()
+read_frame(sys.stdin.buffer)
+say(kind="warming")
+say(kind="warming", bucket="1 x 512x512", done=1)
+say(kind="ready")
+read_frame(sys.stdin.buffer)
+"""
+
+
+def test_a_child_that_tells_little_of_its_warming_is_used_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", TACITURN))
+
+    async def run() -> State:
+        replica = LocalReplica("taciturn", frozenset(), 4, Launch({}, load_seconds=60), Supervision())
+        running = asyncio.create_task(replica.run())
+        async with asyncio.timeout(60):
+            await replica.wait_until_ready()
+        state = replica.health.state
+        await replica.stop()
+        await running
+        return state
+
+    with capture_logs() as logged:
+        assert asyncio.run(run()) is State.READY
+    warming = [(line["size"], line["done"], line["of"]) for line in logged if line["event"] == "worker warming up"]
+    assert warming == [("?", "?", "?"), ("1 x 512x512", 1, "?")]
 
 
 LOADING_ANEW = """

@@ -63,6 +63,24 @@ def test_a_success_captures_the_hold_and_keeps_its_pictures(books: Books):
     assert (books.prepaid(), books.held()) == (GRANT - 2 * PRICE, 0)
 
 
+def test_a_success_is_told_as_it_would_be_read(books: Books):
+    prediction = books.submit(images=2, object_hours=3, warnings=("from the submission",))
+    books.do(lifecycle.give_back, books.now, books.claim_one().claim)
+    books.now += 1_000
+    job = books.claim_one()
+    books.now += 2_500
+    made = lifecycle.Made(books.pictures(job), {"denoise": 0.5}, ("from the engine",))
+    assert books.do(lifecycle.succeed, books.now, job.claim, made) == books.prediction(prediction)
+
+
+def test_a_success_that_was_canceled_tells_nothing_of_pictures(books: Books):
+    prediction = books.submit()
+    job = books.claim_one()
+    books.do(lifecycle.cancel, books.now, books.account, prediction)
+    assert books.succeed(job) is True
+    assert books.status(prediction) is Status.CANCELED
+
+
 def test_a_second_success_of_the_same_claim_changes_nothing(books: Books):
     books.submit()
     job = books.claim_one()

@@ -68,6 +68,80 @@ def test_a_function_that_raises_is_undone_alone(database: Database):
     assert database.read_blocking(numbers) == [1, 3]
 
 
+def test_the_first_of_a_group_is_undone_alone_too(database: Database):
+    release = threading.Event()
+
+    def add_and_fail(connection: Connection) -> None:
+        release.wait(10)
+        add(connection, 1)
+        raise InsufficientBalance
+
+    async def write_all() -> list[object]:
+        writes = [database.write(add_and_fail), database.write(lambda connection: add(connection, 2))]
+        release.set()
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(write_all())] == [InsufficientBalance, type(None)]
+    assert database.read_blocking(numbers) == [2]
+
+
+def test_a_write_that_is_alone_needs_no_savepoint(database: Database):
+    statements = traced(database)
+    database.write_blocking(lambda connection: add(connection, 1))
+    assert [words.split()[0] for words in statements] == ["BEGIN", "INSERT", "COMMIT"]
+
+
+def test_what_a_thread_prepares_is_written_without_asking_the_loop(database: Database):
+    prepared_on, added, heard = [], threading.Event(), []
+
+    def prepare() -> Callable[[Connection], str]:
+        prepared_on.append(threading.current_thread().name.split("_")[0])
+        return lambda connection: (add(connection, 1), added.set(), "done")[-1]
+
+    async def write() -> str:
+        writing = database.write_prepared(prepare)
+        heard.append(added.wait(60))  # the loop stands still meanwhile
+        return await writing
+
+    assert asyncio.run(write()) == "done"
+    assert (prepared_on, heard, database.read_blocking(numbers)) == (["database-preparer"], [True], [1])
+
+
+def test_what_cannot_be_prepared_is_told_to_who_waits(database: Database):
+    def prepare() -> Callable[[Connection], None]:
+        raise InsufficientBalance
+
+    async def write() -> None:
+        async with asyncio.timeout(60):
+            await database.write_prepared(prepare)
+
+    with pytest.raises(InsufficientBalance):
+        asyncio.run(write())
+
+
+def test_what_is_being_prepared_at_the_end_is_written(database: Database):
+    begun, release = threading.Event(), threading.Event()
+
+    def prepare() -> Callable[[Connection], None]:
+        begun.set()
+        release.wait(60)
+        return lambda connection: add(connection, 1)
+
+    async def write_and_close() -> None:
+        writing = database.write_prepared(prepare)
+        begun.wait(60)
+        closing = asyncio.create_task(asyncio.to_thread(database.close))
+        await asyncio.sleep(0.05)  # so that the closing has begun
+        release.set()
+        async with asyncio.timeout(60):
+            await asyncio.gather(closing, writing)
+
+    asyncio.run(write_and_close())
+    again = Database(database.path)
+    assert again.read_blocking(numbers) == [1]
+    again.close()
+
+
 def test_a_broken_constraint_is_that_functions_own_fault(database: Database):
     database.write_blocking(lambda connection: add(connection, 1))
     with pytest.raises(IntegrityError):

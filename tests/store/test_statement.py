@@ -1,6 +1,7 @@
 """Statements that the driver runs itself say what SQLAlchemy would say."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     MetaData,
+    Select,
     Table,
     Text,
     bindparam,
@@ -19,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.sql.dml import UpdateBase
 
 from bildwerk.store.statement import Statement, execute
 
@@ -74,6 +77,22 @@ def test_an_update_says_how_many_rows_it_changed(connection: Connection):
 def test_a_value_that_is_missing_is_no_null(connection: Connection):
     with pytest.raises(DBAPIError):
         BY_NUMBER.row(connection, {})
+
+
+WANTED = NUMBERS.c.n.in_(bindparam("wanted", expanding=True))
+LISTS = {
+    "a select": select(NUMBERS).where(WANTED),
+    "an update": update(NUMBERS).where(WANTED),
+    "a list that is written out": select(NUMBERS).where(NUMBERS.c.n.in_([1, 2])),
+    "a select within an insert": insert(NUMBERS).inline().values(n=select(NUMBERS.c.n).where(WANTED).scalar_subquery()),
+    "a select within a select": select(select(NUMBERS.c.n).where(WANTED).scalar_subquery()),
+}
+
+
+@pytest.mark.parametrize("written", LISTS.values(), ids=LISTS)
+def test_a_list_of_any_length_is_refused_when_the_statement_is_made(written: Select[Any] | UpdateBase):
+    with pytest.raises(ValueError, match=r"in_.*list.*SQLAlchemy"):
+        Statement(written)
 
 
 @pytest.mark.parametrize(

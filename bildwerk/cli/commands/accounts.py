@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.guest_database import guest_database
-from bildwerk.cli.standard_output import write_answer
+from bildwerk.cli.standard_output import write_answer, write_table
 from bildwerk.domain.account import Account
 from bildwerk.domain.api_key import display
 from bildwerk.domain.pricing import dollars, micro_dollars
@@ -24,6 +24,8 @@ from bildwerk.store.clock import start_clock
 accounts = App(name="accounts", help="Accounts: make, list, show and top them up.")
 
 MAX_NAME_CHARACTERS = 100
+MONEY = ("BALANCE", "HELD", "SPENT")
+HEADINGS = ("ID", *MONEY, "NAME")
 RANGE = f"from 0.000001 to {dollars(MAX_BALANCE)} US dollars, with six decimals at most"
 
 
@@ -64,8 +66,7 @@ def list_accounts(*, data_dir: Path | None = None, json: bool | None = None) -> 
         found = database.read_blocking(
             lambda connection: [facts(connection, account) for account in stored.list_accounts(connection)]
         )
-    for account in found:
-        write_answer(json, account, [text_row(account)])
+    write_table(json, found, HEADINGS, [text_row(account) for account in found], numbers=MONEY)
 
 
 @accounts.command
@@ -163,9 +164,8 @@ def full_facts(connection: Connection, account: Account) -> dict[str, Any]:
     return {**facts(connection, account), "keys": shown, "payments": payments}
 
 
-def text_row(account: Mapping[str, Any]) -> str:
-    money = "".join(f"{account[name]:>14}" for name in ("balance", "held", "spent"))
-    return f"{account['id']:28}{money}  {account['name']}"
+def text_row(account: Mapping[str, Any]) -> list[str]:
+    return [account["id"], *(account[name] for name in ("balance", "held", "spent")), account["name"]]
 
 
 def text_lines(account: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from bildwerk.cli.failure import CommandError, UsageError
 from bildwerk.cli.guest_database import guest_database
-from bildwerk.cli.standard_output import write_answer
+from bildwerk.cli.standard_output import write_answer, write_table
 from bildwerk.domain.account import ALL_SCOPES, ApiKey, Scope
 from bildwerk.domain.api_key import display, new_api_key
 from bildwerk.jobs.customers import give_key
@@ -21,6 +21,7 @@ keys = App(name="keys", help="API keys: make, list and revoke them.")
 
 DAY_MS = 86_400_000
 MAX_DAYS = 36_500
+HEADINGS = ("ID", "KEY", "STATE", "SCOPES", "ACCOUNT", "NAME")
 
 
 @keys.command
@@ -67,7 +68,7 @@ def create(
 
 @keys.command(name="list")
 def list_keys(*, data_dir: Path | None = None, json: bool | None = None) -> None:
-    """List every key: its id, its last characters, whether it is live, its account.
+    """List every key: its id, its last characters, whether it is live, what it may do, its account and its name.
 
     Parameters
     ----------
@@ -79,8 +80,7 @@ def list_keys(*, data_dir: Path | None = None, json: bool | None = None) -> None
     with guest_database(data_dir) as (_, database):
         found = database.read_blocking(accounts.list_keys)
         now = start_clock()()
-    for key in found:
-        write_answer(json, facts(key), [text_row(key, now)])
+    write_table(json, map(facts, found), HEADINGS, [text_row(key, now) for key in found])
 
 
 @keys.command
@@ -124,6 +124,6 @@ def facts(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def text_row(key: ApiKey, now: int) -> str:
+def text_row(key: ApiKey, now: int) -> list[str]:
     state = "live" if key.is_live(now) else "revoked" if key.revoked_at else "expired"
-    return " ".join([key.id, display(key.last4), f"{state:8}", ",".join(sorted(key.scopes)), key.account_id, key.name])
+    return [key.id, display(key.last4), state, ",".join(sorted(key.scopes)), key.account_id, key.name]
