@@ -15,7 +15,7 @@ from bildwerk.engine.gpu.accelerator import Accelerator
 from bildwerk.engine.gpu.compile import compiled_graphs, uncompiled
 from bildwerk.engine.gpu.graph_backend import RepeatedRuns
 from bildwerk.engine.gpu.placement import fitting
-from bildwerk.engine.gpu.plan import Placement, Plan, plans
+from bildwerk.engine.gpu.plan import Placement, Plan, plans, plans_at
 from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.gpu.streaming import place
 from bildwerk.engine.precision import Precision
@@ -72,14 +72,14 @@ class PlacedSource:
         self._has_fallen = False
 
     def _allowed_precisions(self) -> tuple[Precision, ...]:
-        """What was asked for, or else eight bits where bfloat16 does not fit."""
+        """What was asked for, or else eight bits where bfloat16 does not fit, and four where those do not."""
         asked, eight_bits = self.arithmetic.precision, self.accelerator.eight_bits
         assert asked is not None
         if asked is Precision.FP8 and eight_bits is not Precision.FP8:
             raise EngineError(
                 f"precision fp8 cannot be had on {self.accelerator.device}, which has no products of float8; int8 can"
             )
-        return (asked,) if self.arithmetic.is_asked or asked is not Precision.BF16 else (asked, eight_bits)
+        return (asked,) if self.arithmetic.is_asked or asked is not Precision.BF16 else (asked, eight_bits, Precision.INT4)
 
     @property
     def effort(self) -> Effort:
@@ -182,8 +182,7 @@ class PlacedSource:
         accelerate(placed, speed)
 
     def _chosen_plans(self, read: Components) -> Sequence[Plan]:
-        wanted = None if self.wanted is None else [Plan(self.wanted, precision) for precision in self._precisions]
-        among = wanted or plans(self._precisions)
+        among = plans(self._precisions) if self.wanted is None else plans_at(self.wanted, self._precisions)
         largest = max(self.buckets, key=_pixels, default=Bucket(1, self.spec.default_height, self.spec.default_width))
         try:
             return fitting(self.accelerator.free_bytes(), read, among, largest, records=self.effort.records)

@@ -11,13 +11,13 @@ from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.accelerator import imitation
 from bildwerk.engine.gpu.footprint import footprint
 from bildwerk.engine.gpu.graph_backend import Recording, RepeatedRuns
-from bildwerk.engine.gpu.placement import ANY
 from bildwerk.engine.gpu.plan import Plan, plans
 from bildwerk.engine.precision import Precision
 from bildwerk.engine.request import LOADING, EngineError, EngineSpec, LostModelError, OutOfMemoryError, Progress
 from tests.engine.gpu.toy import BUCKETS, PLENTY, REQUEST, are_alike, on_gpu, painted, pictures, source_of, toy_spec
 from tests.engine.test_generate_contract import AtOnce
 
+ANY = (Precision.BF16, Precision.FP8, Precision.INT4)
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
 
@@ -48,7 +48,7 @@ def test_the_first_plan_that_the_free_memory_suffices_for_is_chosen(
 def test_eight_bits_are_those_that_the_gpu_has(spec: EngineSpec, as_written: FluxEngine) -> None:
     [smallest] = [plan for plan in plans([Precision.INT8]) if plan.streams_blocks]
     engine = on_gpu(spec, imitation(needed(smallest, as_written), eight_bits=Precision.INT8), buckets=())
-    assert engine.warmth.placement == "all-streamed (int8)"
+    assert engine.warmth.placement == "all-streamed (int8, text int8)"
 
 
 def test_a_precision_that_was_asked_for_is_kept_and_one_that_is_not_there_is_refused(spec: EngineSpec) -> None:
@@ -60,7 +60,7 @@ def test_a_precision_that_was_asked_for_is_kept_and_one_that_is_not_there_is_ref
 
 def test_where_no_plan_fits_it_says_what_would(spec: EngineSpec) -> None:
     with pytest.raises(
-        OutOfMemoryError, match=r"0\.0 GiB of device memory are free, and .*-streamed \(fp8\) needs 0\."
+        OutOfMemoryError, match=r"0\.0 GiB of device memory are free, and .*-streamed \(.*\) needs 0\."
     ):
         on_gpu(spec, imitation(10**6))
 
