@@ -3,7 +3,7 @@
 B batch, N joint tokens, C hidden size, H W pixels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -91,19 +91,31 @@ class Footprint:
         return self.weights + self.workspace
 
 
-Model = ModelShapes | Networks
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What networks take by precision and text precision, for when their weights have been laid out already."""
+
+    transformer: TransformerParams
+    autoencoder: AutoencoderParams
+    parts: Mapping[tuple[Precision, Precision], Parts]
+
+    @classmethod
+    def of(cls, networks: Networks, plans: Iterable[Plan]) -> "Measured":
+        """networks: as they were read."""
+        asked = dict.fromkeys((plan.precision, plan.text) for plan in plans)
+        parts = {precisions: measure(networks, *precisions) for precisions in asked}
+        return cls(networks.transformer.params, networks.autoencoder.params, parts)
+
+
+Model = ModelShapes | Networks | Measured
 
 
 def footprint(plan: Plan, model: Model, largest: Bucket = Bucket(1, 1024, 1024), *, records: bool = False) -> Footprint:  # noqa: B008
-    """model: its shapes, for weights in bfloat16, or the networks themselves, for weights as they are.
+    """model: its shapes, for weights in bfloat16, or the networks, for weights as they are, or what they measured.
 
     With `records`, graphs keep memory of their own beside that of what runs without.
     """
-    parts = (
-        _parts_of_shapes(model, plan.precision, plan.text)
-        if isinstance(model, ModelShapes)
-        else measure(model, plan.precision, plan.text)
-    )
+    parts = _parts(plan, model)
     denoising, decoding = _workspace(*_params(model), largest, plan.precision)
     workspace = max(denoising + parts.unpacking, decoding, parts.text_unpacking)
     return Footprint(
@@ -214,13 +226,21 @@ def networks_without_memory(shapes: ModelShapes) -> Networks:
     return made
 
 
+def _parts(plan: Plan, model: Model) -> Parts:
+    if isinstance(model, Measured):
+        return model.parts[plan.precision, plan.text]
+    if isinstance(model, ModelShapes):
+        return _parts_of_shapes(model, plan.precision, plan.text)
+    return measure(model, plan.precision, plan.text)
+
+
 @lru_cache(maxsize=16)
 def _parts_of_shapes(shapes: ModelShapes, precision: Precision, text: Precision) -> Parts:
     return measure(networks_without_memory(shapes), precision, text)
 
 
 def _params(model: Model) -> tuple[TransformerParams, AutoencoderParams]:
-    if isinstance(model, ModelShapes):
+    if isinstance(model, ModelShapes | Measured):
         return model.transformer, model.autoencoder
     return model.transformer.params, model.autoencoder.params
 
