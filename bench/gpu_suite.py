@@ -90,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gpu_suite", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--stage", nargs="+", default=["all"], choices=[*BY_NAME, "all"])
-    parser.add_argument("--deadline", type=float, default=DEADLINE, help=f"seconds that all must fit in; {GRACE:g} later it ends")
+    parser.add_argument(
+        "--deadline", type=float, default=DEADLINE, help=f"seconds that all must fit in; {GRACE:g} later it ends"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/gpu"), help="folder of the results")
     parser.add_argument("--previous", type=Path, help="results of an earlier run, to go on from")
     parser.add_argument("--again", action="store_true", help="run stages that are done already")

@@ -3,7 +3,7 @@ others is made ready again before the next one of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, cast
 
 from bildwerk.engine.request import LOADING, Event, GeneratedImage, GenerateRequest, OutOfMemoryError
 
@@ -23,23 +23,21 @@ class CanFallBack(Protocol):
         ...
 
 
-E = TypeVar("E", bound=CanFallBack)
-Generate = Callable[Concatenate[E, Requests, P], Iterator[Event]]
-
-
-def falling_back(generate: Generate[E, P]) -> Generate[E, P]:
+def falling_back(generate: Callable[P, Iterator[Event]]) -> Callable[P, Iterator[Event]]:
     """For an engine's method `generate`, which begins anew where the memory ran out and the engine can fall back.
 
     Progress is told again then, after `LOADING`; a picture that was delivered is not delivered twice.
     """
 
     @wraps(generate)
-    def generating(engine: E, requests: Requests, *args: P.args, **kwargs: P.kwargs) -> Iterator[Event]:
+    def generating(*args: P.args, **kwargs: P.kwargs) -> Iterator[Event]:
+        engine = cast(CanFallBack, args[0])
+        requests = cast(Requests, kwargs["requests"] if "requests" in kwargs else args[1])
         delivered: set[tuple[str, int]] = set()
         yield from engine.make_ready(requests)
         while True:
             try:
-                for event in generate(engine, requests, *args, **kwargs):
+                for event in generate(*args, **kwargs):
                     if isinstance(event, GeneratedImage):
                         if (key := (event.request_id, event.index)) in delivered:
                             continue

@@ -98,7 +98,7 @@ class PlainSource:
     def can_fall_back(self, batch: Bucket) -> bool:  # noqa: ARG002
         return False
 
-    def fall_back(self, reason: str, batch: Bucket) -> None:  # noqa: ARG002
+    def fall_back(self, reason: str, batch: Bucket) -> None:
         raise NotImplementedError(reason)
 
     def should_return(self, batch: Bucket) -> bool:  # noqa: ARG002

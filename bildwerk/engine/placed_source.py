@@ -215,7 +215,9 @@ class PlacedSource:
     def _fitting_plans(self, read: Components) -> Sequence[Plan]:
         among = plans(self._precisions) if self.wanted is None else plans_at(self.wanted, self._precisions)
         try:
-            return fitting(self.accelerator.free_bytes(), read, among, largest_of(self._usual), records=self.effort.records)
+            return fitting(
+                self.accelerator.free_bytes(), read, among, largest_of(self._usual), records=self.effort.records
+            )
         except OutOfMemoryError as reason:
             if self.wanted is None:
                 raise

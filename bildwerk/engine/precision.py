@@ -5,7 +5,7 @@ R rows (tokens), K inputs, O outputs.
 In eight bits each weight row has a scale of its own, and each row of activations gets one when it comes (nothing to
 calibrate). In four, blocks of 32 weights share one, and the product is one of the model's own type. Modulation,
 embedders and the last layer stay as they are: they are small or sensitive, and see one row a picture.
-The text encoder's matrices see few tokens, once a prompt, whose activations have outliers: only its weights are rounded.
+The text encoder's matrices see few tokens, once a prompt, with outliers among them: only its weights are rounded.
 """
 
 from collections.abc import Callable, Iterator

@@ -77,7 +77,7 @@ def decode_q6_k(blocks: Tensor) -> Tensor:
     high = (blocks[:, 128:192].unflatten(-1, (2, 1, 32)) >> shift) & 3
     values = (low | (high << 4)).flatten(1).float().sub_(32)
     scale = _half(blocks[:, 208:210]) * blocks[:, 192:208].view(torch.int8).float()
-    return values.reshape(-1, 16, 16).mul_(scale.unsqueeze(-1)).flatten(1)
+    return torch.flatten(values.reshape(-1, 16, 16).mul_(scale.unsqueeze(-1)), 1)
 
 
 DECODERS = {

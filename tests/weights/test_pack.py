@@ -18,9 +18,7 @@ def weight(dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("at_once", [1, 200, 2**22])
-def test_four_bits_are_those_that_ggml_makes(
-    dtype: torch.dtype, at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_four_bits_are_those_that_ggml_makes(dtype: torch.dtype, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack, "AT_ONCE", at_once)
     packed = in_four_bits(weight(dtype))
     expected = gguf.quantize(weight(dtype).float().numpy(), Type.Q4_0)

@@ -20,7 +20,6 @@ from bildwerk.flux.transformer import Flux
 from bildwerk.weights.packed import INT8
 from bildwerk.weights.quantized_linear import QuantizedLinear
 
-
 LACKS = {
     Precision.INT8: "products of 8-bit integers (AVX512_VNNI or AMX)",
     Precision.FP8: "products of float8",

@@ -1,4 +1,4 @@
-"""Which of the plans that fit is in use: the best, or a smaller one for as long as a batch needs it, or from then on."""
+"""Which of the plans that fit is in use: the best, or a smaller one, for as long as a batch needs it or for good."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from bildwerk.engine.gpu.footprint import Measured, footprint
 from bildwerk.engine.gpu.plan import Plan
 
 MAX_FALLS = 3
-"""In the life of a process, after the warm-up, since each costs everybody a load. Later batches that do not fit fail."""
+"""In the life of a process, after the warm-up: each costs everybody a load. Later batches that do not fit fail."""
 
 
 class ChosenPlan:

@@ -29,7 +29,6 @@ def as_it_is(_module: nn.Module) -> None:
     """Nothing."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A module whose call needs these tensors, and the one run of bytes that holds them."""
@@ -84,6 +83,7 @@ class Streamed:
         copies: Copies,
         apart: tuple[type[nn.Module], ...] = (),
         host: torch.device = HOST,
+        *,
         prepare: Prepare = as_it_is,
     ) -> None:
         """Each module is prepared and taken to the host before the next, so that only one is on the device."""
@@ -153,7 +153,7 @@ def place(
         (text_blocks_of(t5), (nn.Embedding,), quantize_text, plan.streams_text),
     ):
         if is_streamed_part:
-            streamed.append(Streamed(modules, device, make_copies(device), apart, host, prepare))
+            streamed.append(Streamed(modules, device, make_copies(device), apart, host, prepare=prepare))
         else:
             for module in modules:
                 prepare(module)

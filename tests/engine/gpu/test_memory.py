@@ -64,9 +64,7 @@ def test_a_precision_that_was_asked_for_is_kept_and_one_that_is_not_there_is_ref
 
 
 def test_where_no_plan_fits_it_says_what_would(spec: EngineSpec) -> None:
-    with pytest.raises(
-        OutOfMemoryError, match=r"0\.0 GiB of device memory are free, and .*-streamed \(.*\) needs 0\."
-    ):
+    with pytest.raises(OutOfMemoryError, match=r"0\.0 GiB of device memory are free, and .*-streamed \(.*\) needs 0\."):
         on_gpu(spec, imitation(10**6))
 
 
@@ -119,6 +117,7 @@ def test_a_batch_that_does_not_fit_is_made_by_the_next_plan(
     assert "resident (bf16) did not fit after all (cpu has too little memory for 1 picture of 32x24" in caplog.text
     assert engine.warmth.compiled == 0
     assert are_alike(painted(engine, REQUEST), expected)
+
 
 LARGE = replace(REQUEST, width=96, height=64)
 HOME, AWAY = ("resident (bf16)", "compiled and recorded"), ("text-streamed (bf16)", "attention chosen")
