@@ -14,7 +14,7 @@ from bildwerk.engine.networks import ModelShapes, Networks
 from bildwerk.engine.precision import Precision
 
 SCHNELL = ModelShapes(REAL.transformer, REAL.t5, REAL.clip, REAL.autoencoder)
-EVERY_PLAN = (*plans([Precision.BF16, Precision.FP8]), *plans([Precision.INT8]))
+EVERY_PLAN = (*plans([Precision.BF16, Precision.FP8, Precision.INT4]), *plans([Precision.INT8]))
 
 
 def placed_bytes(model: Networks, plan: Plan) -> int:

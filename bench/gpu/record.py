@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,10 @@ FILE_NAME = "gpu.json"
 PACKAGES = ("torch", "triton", "diffusers", "transformers", "numpy")
 
 
+BEGUN = "begun"
+"""The status of a stage whose process ended in the middle of it."""
+
+
 class NotHereError(Exception):
     """A stage cannot be measured on this machine, and why."""
 
@@ -29,6 +34,8 @@ class Record:
 
     path: Path
     stages: dict[str, Numbers] = field(default_factory=dict)
+    _running: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def read(cls, folder: Path, previous: Path | None = None) -> "Record":
@@ -47,7 +54,25 @@ class Record:
         found = self.stages.get(stage, {}).get("numbers", {})
         return found if isinstance(found, dict) else {}
 
+    def begin(self, stage: str) -> None:
+        """A later word on it replaces this one. What an earlier run has found out is kept until then."""
+        with self._lock:
+            self._running = stage
+            if not self.is_done(stage):
+                self._write(stage, {"status": BEGUN})
+
     def write(self, stage: str, entry: Numbers) -> None:
+        with self._lock:
+            self._running = None
+            self._write(stage, entry)
+
+    def give_up(self, reason: str) -> None:
+        """Nothing can be written from now on."""
+        self._lock.acquire()
+        if self._running is not None and not self.is_done(self._running):
+            self._write(self._running, {"status": "failed", "reason": reason})
+
+    def _write(self, stage: str, entry: Numbers) -> None:
         self.stages[stage] = entry
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(".part")

@@ -32,6 +32,15 @@ IMITATED_BYTES = 80 * 10**9
 COMPILED = {effort.name for effort in EFFORTS if effort.compiles}
 
 
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A shape that a stage paints in: how many pictures at once, and the parts of the usual side, height and width."""
+
+    precision: Precision
+    batch: int = 1
+    side: tuple[float, float] = (1.0, 1.0)
+
+
 @dataclass(slots=True)
 class Workbench:
     """`mode` is Inductor's; the peers are compiled with the same one."""
@@ -43,7 +52,7 @@ class Workbench:
     rounds: int
     mode: str | None = None
     _kept: dict[str, object] = field(default_factory=dict)
-    _warm: set[tuple[int, Bucket]] = field(default_factory=set)
+    _warm: set[tuple[Precision, Bucket]] = field(default_factory=set)
 
     @classmethod
     def of(cls, device: str, tiny: bool, record: Record, rounds: int, mode: str | None = None) -> "Workbench":
@@ -102,12 +111,25 @@ class Workbench:
         name = "fast" if precision is Precision.BF16 else f"fast {precision}"
         painter = self.kept(name, lambda: Painter(self.engine(precision, [self.bucket()])))
         wanted = bucket or self.bucket()
-        if (id(painter), wanted) not in self._warm:
+        if (precision, wanted) not in self._warm:
             warm_up(painter.engine, buckets=[wanted])
-            self._warm.add((id(painter), wanted))
+            self._warm.add((precision, wanted))
         if painter.engine.warmth.speed not in COMPILED:
             raise RuntimeError(f"the engine is only {painter.engine.warmth.speed}: see its warnings")
         return painter
+
+    @property
+    def has_networks(self) -> bool:
+        return "networks" in self._kept
+
+    @property
+    def precisions_made(self) -> set[Precision]:
+        """Those that something was compiled in."""
+        return {precision for precision, _ in self._warm}
+
+    def is_warm(self, shape: Warm) -> bool:
+        height, width = (int(self.shapes.side * part) for part in shape.side)
+        return (shape.precision, Bucket(shape.batch, height, width)) in self._warm
 
     def engine(
         self,

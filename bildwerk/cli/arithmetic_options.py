@@ -39,5 +39,5 @@ def read_dtype(_: Any, tokens: Sequence[Any]) -> str:
 
 Device = Annotated[str | None, Parameter(converter=read_device, n_tokens=1)]
 Dtype = Annotated[str | None, Parameter(converter=read_dtype, n_tokens=1)]
-Precision = Literal["bf16", "int8", "fp8"]
+Precision = Literal["bf16", "int8", "fp8", "int4"]
 Placement = Literal["resident", "text-streamed", "modulation-streamed", "all-streamed"]

@@ -24,10 +24,15 @@ def about_model(state: ModelState, outlooks: Sequence[dict[str, Any]]) -> Iterat
 def placements(plans: Sequence[dict[str, Any]]) -> str:
     """plans: `engine.outlook.PlanOutlook`, best first. Loading takes the first that fits; `--placement` another."""
     chosen = next((plan for plan in plans if plan["fits"]), None)
-    needs = ", ".join(f"{plan['placement']} in {plan['precision']} {plan['gib']} GiB" for plan in plans)
+    needs = ", ".join(f"{plan_name(plan)} {plan['gib']} GiB" for plan in plans)
     if chosen is None:
         return f"none fits of {needs}"
-    return f"{chosen['placement']} in {chosen['precision']} is the best that fits; {needs}"
+    return f"{plan_name(chosen)} is the best that fits; {needs}"
+
+
+def plan_name(plan: dict[str, Any]) -> str:
+    text = "" if plan["text"] == "bf16" else f" with the text in {plan['text']}"
+    return f"{plan['placement']} in {plan['precision']}{text}"
 
 
 def memory(outlook: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from bildwerk.engine.fitting import is_paintable
 from bildwerk.engine.request import EngineSpec
 
-ROW_BUDGET = 8_700
-"""Tokens in flight, of all pictures of a batch together, beyond which more pictures at once bring nothing."""
+ROW_BUDGET = 8_448
+"""Tokens in flight, of all pictures of a batch together, beyond which more pictures at once bring nothing. With 256 of
+text that is one picture of 1024x1024 (4,352 tokens, and two are 8,704), three of 768x768, six of 512x512, 16 of
+256x256; the next one would be far from it each time, so that it does not matter how tokens are counted."""
 MAX_BATCH = 4
 """Pictures; what a worker is handed at once."""
 PATCH_PIXELS = 16

@@ -27,6 +27,7 @@ from bildwerk.engine.placed_source import PlacedSource
 from bildwerk.engine.precision import Precision
 from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import (
+    LOADING,
     EngineError,
     EngineSpec,
     Event,
@@ -39,7 +40,7 @@ from bildwerk.engine.request import (
     never_cancelled,
 )
 from bildwerk.engine.stopwatch import Stopwatch
-from bildwerk.engine.warm_up import OnWarm, warm_up
+from bildwerk.engine.warm_up import OnWarm, warm_up, warming
 from bildwerk.weights.errors import WeightsError
 
 ENCODING_THREADS = 2
@@ -116,17 +117,29 @@ class FluxEngine:
         """What was prepared, and what happened since although it had been."""
         return self.source.warmth
 
-    @property
-    def can_fall_back(self) -> bool:
-        return self.source.can_fall_back
+    def can_fall_back(self, requests: Sequence[GenerateRequest]) -> bool:
+        return self.source.can_fall_back(self._bucket(requests))
 
-    def fall_back(self, reason: str) -> None:
+    def fall_back(self, reason: str, requests: Sequence[GenerateRequest]) -> None:
         """Load the model anew, so that it takes less memory. Raises `LostModelError`, as `slow_down`."""
-        self._exchange_components(lambda: self.source.fall_back(reason))
+        self._exchange_components(lambda: self.source.fall_back(reason, self._bucket(requests)))
+
+    def make_ready(self, requests: Sequence[GenerateRequest]) -> Iterator[Event]:
+        """Where it has fallen back for others than these, load the model as it was before, and warm it up."""
+        if not self.source.should_return(self._bucket(requests)):
+            return
+        yield LOADING
+        self._exchange_components(self.source.come_back)
+        for _ in warming(self):
+            yield LOADING
 
     def slow_down(self, reason: str) -> None:
         """Load the model anew, without what may be at fault."""
         self._exchange_components(lambda: self.source.slow_down(reason))
+
+    def _bucket(self, requests: Sequence[GenerateRequest]) -> Bucket:
+        batch = Batch.of(self.spec, requests)
+        return Bucket(len(batch.rows), batch.render_height, batch.render_width)
 
     def _exchange_components(self, change: Callable[[], None]) -> None:
         del self.components, self.prompt_encoder, self.loras  # there is no room for both

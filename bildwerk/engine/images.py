@@ -5,7 +5,7 @@ No torch here, so that the engine without torch writes the same files.
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bildwerk.engine.request import GenerateRequest
 
+NOT_INSTALLED = "(not installed)"
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 PNG_TEXT_KEY = "parameters"
 PNG_COMPRESSION = 1
@@ -49,8 +50,12 @@ def parameters_text(model: str, request: GenerateRequest, seed: int) -> str:
 
 @cache
 def own_version() -> str:
-    """Looked up once: it is read from a file, and takes as long as encoding a small picture."""
-    return version("bildwerk")
+    """Looked up once: it is read from a file, and takes as long as encoding a small picture. A source that is not
+    installed, as `bench` runs it elsewhere, has none."""
+    try:
+        return version("bildwerk")
+    except PackageNotFoundError:
+        return NOT_INSTALLED
 
 
 def _writable(text: str) -> str:

@@ -40,11 +40,20 @@ class ModelSource(Protocol):
         """All shapes are warm: nothing is to be compiled or recorded from now on."""
         ...
 
-    @property
-    def can_fall_back(self) -> bool: ...
+    def can_fall_back(self, batch: Bucket) -> bool:
+        """Whether a batch of this shape, for which memory ran out, can be tried with networks that take less."""
+        ...
 
-    def fall_back(self, reason: str) -> None:
-        """Memory ran out: the next `components` are to take less."""
+    def fall_back(self, reason: str, batch: Bucket) -> None:
+        """Memory ran out for a batch of this shape: the next `components` are to take less."""
+        ...
+
+    def should_return(self, batch: Bucket) -> bool:
+        """Whether the networks have given way to another batch, and should not for one of this shape."""
+        ...
+
+    def come_back(self) -> None:
+        """The next `components` are those that should be there for usual batches; they are to be warmed up."""
         ...
 
     @property
@@ -59,7 +68,7 @@ class PlainSource:
     """For devices on which everything is resident or nothing works: processors, and the GPUs of a Mac."""
 
     buckets: Sequence[Bucket] = ()
-    can_fall_back = can_slow_down = False
+    can_slow_down = False
 
     def __init__(self, spec: EngineSpec, arithmetic: Arithmetic, device: torch.device, *, eager: bool) -> None:
         self._spec, self._device = spec, device
@@ -86,8 +95,17 @@ class PlainSource:
     def seal(self) -> None:
         pass
 
-    def fall_back(self, reason: str) -> None:
+    def can_fall_back(self, batch: Bucket) -> bool:  # noqa: ARG002
+        return False
+
+    def fall_back(self, reason: str, batch: Bucket) -> None:
         raise NotImplementedError(reason)
+
+    def should_return(self, batch: Bucket) -> bool:  # noqa: ARG002
+        return False
+
+    def come_back(self) -> None:
+        raise NotImplementedError
 
     def slow_down(self, reason: str) -> None:
         raise NotImplementedError(reason)

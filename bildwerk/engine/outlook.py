@@ -52,10 +52,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class PlanOutlook:
-    """A way to lay a model out on a GPU, and the bytes that it is planned to take there."""
+    """A way to lay a model out on a GPU, and the bytes that it is planned to take there. text: T5's precision."""
 
     placement: str
     precision: str
+    text: str
     gib: float
     fits: bool
 
@@ -79,9 +80,15 @@ class Outlook:
 
 def plan_outlooks(shapes: ModelShapes, size: Bucket, free_bytes: int, eight_bits: Precision) -> tuple[PlanOutlook, ...]:
     """For weights in bfloat16; those that are packed in their files take less."""
-    needs = [footprint(plan, shapes, size) for plan in plans((Precision.BF16, eight_bits))]
+    needs = [footprint(plan, shapes, size) for plan in plans((Precision.BF16, eight_bits, Precision.INT4))]
     return tuple(
-        PlanOutlook(need.plan.placement, need.plan.precision, round(need.total / GIB, 1), need.total <= free_bytes)
+        PlanOutlook(
+            need.plan.placement,
+            need.plan.precision,
+            need.plan.text,
+            round(need.total / GIB, 1),
+            need.total <= free_bytes,
+        )
         for need in needs
     )
 

@@ -12,10 +12,12 @@ from bildwerk.engine.arithmetic import Arithmetic
 from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.fast_path import accelerate, timed_speed
 from bildwerk.engine.gpu.accelerator import Accelerator
+from bildwerk.engine.gpu.chosen_plan import ChosenPlan, largest_of
 from bildwerk.engine.gpu.compile import compiled_graphs, uncompiled
+from bildwerk.engine.gpu.footprint import Measured
 from bildwerk.engine.gpu.graph_backend import RepeatedRuns
 from bildwerk.engine.gpu.placement import fitting
-from bildwerk.engine.gpu.plan import Placement, Plan, plans
+from bildwerk.engine.gpu.plan import Placement, Plan, plans, plans_at
 from bildwerk.engine.gpu.recorder import Recorder
 from bildwerk.engine.gpu.streaming import place
 from bildwerk.engine.precision import Precision
@@ -66,29 +68,37 @@ class PlacedSource:
         is_as_written = eager or arithmetic.precision is None
         self._efforts: Sequence[Effort] = (AS_WRITTEN,) if is_as_written else EFFORTS if self.buckets else (UNPREPARED,)
         self._precisions = (Precision.BF16,) if is_as_written else self._allowed_precisions()
-        self._plans: Sequence[Plan] = ()
+        usual = Bucket(1, spec.default_height, spec.default_width)
+        self._usual: Sequence[Bucket] = self.buckets or (usual,)
+        self._chosen: ChosenPlan | None = None
         self._recorder = Recorder(accelerator.graphs(), uncompiled)
         self._compiled_before: int | None = None
-        self._has_fallen = False
 
     def _allowed_precisions(self) -> tuple[Precision, ...]:
-        """What was asked for, or else eight bits where bfloat16 does not fit."""
+        """What was asked for, or else eight bits where bfloat16 does not fit, and four where those do not."""
         asked, eight_bits = self.arithmetic.precision, self.accelerator.eight_bits
         assert asked is not None
         if asked is Precision.FP8 and eight_bits is not Precision.FP8:
             raise EngineError(
                 f"precision fp8 cannot be had on {self.accelerator.device}, which has no products of float8; int8 can"
             )
-        return (asked,) if self.arithmetic.is_asked or asked is not Precision.BF16 else (asked, eight_bits)
+        is_final = self.arithmetic.is_asked or asked is not Precision.BF16
+        return (asked,) if is_final else (asked, eight_bits, Precision.INT4)
 
     @property
     def effort(self) -> Effort:
-        return self._efforts[0]
+        is_hurried = self._chosen is not None and self._chosen.is_hurried
+        return self._efforts[-1] if is_hurried else self._efforts[0]
 
     @property
     def plan(self) -> Plan:
         """Of the networks that `components` has made."""
-        return self._plans[0]
+        return self._choice.taken
+
+    @property
+    def _choice(self) -> ChosenPlan:
+        assert self._chosen is not None, "nothing was loaded yet"
+        return self._chosen
 
     @property
     def precision(self) -> Precision | None:
@@ -107,15 +117,17 @@ class PlacedSource:
         )
 
     def components(self) -> Components:
-        """As `ModelSource.components`. Where the chosen plan does not fit after all, the next one is taken."""
+        """As `ModelSource.components`. Where the chosen plan does not fit after all, a smaller one is taken."""
+        largest = largest_of(self._usual)
         while True:
             try:
                 return self._equipped()
             except (MemoryError, RuntimeError) as error:
-                if not out_of_memory.is_out_of_memory(error) or len(self._plans) < 2:
+                if not out_of_memory.is_out_of_memory(error) or self._chosen is None or self._smaller(largest) is None:
                     raise
-                self._take_next_plan(str(error))
-            self._release()
+                reason = str(error)
+            self._release()  # here, after the `except` block, whose traceback kept the tensors alive
+            self._give_way(largest, reason, self._choice.settle)
 
     def open(self) -> None:
         self._recorder.is_open = True
@@ -125,18 +137,31 @@ class PlacedSource:
         if self.effort.compiles:
             self._compiled_before = compiled_graphs()
 
-    @property
-    def can_fall_back(self) -> bool:
-        """Once, after the warm-up."""
-        return len(self._plans) > 1 and not self._has_fallen
+    def can_fall_back(self, batch: Bucket) -> bool:
+        """While warming up, and after it a few times."""
+        return (self._recorder.is_open or self._choice.may_fall) and self._smaller(batch) is not None
 
-    def fall_back(self, reason: str) -> None:
-        """After the warm-up what comes then is neither compiled nor recorded, which would take minutes."""
-        self._take_next_plan(reason)
-        if not self._recorder.is_open:
-            self._has_fallen = True
-            self._efforts = self._efforts[-1:]
-        self._release()
+    def fall_back(self, reason: str, batch: Bucket) -> None:
+        """While warming up for good, and for a batch of a usual size; for a larger one as long as such come.
+
+        After the warm-up that batch is made unprepared: it waits, and compiling would take minutes."""
+        is_warming, is_large = self._recorder.is_open, self._choice.is_large(batch)
+        self._release(forgets=is_warming or not is_large)
+        take = self._choice.settle if is_warming else lambda plan: self._choice.fall(plan, batch)
+        self._give_way(batch, reason, take)
+
+    def should_return(self, batch: Bucket) -> bool:
+        """Unless all that could be won is what was never there."""
+        chosen = self._choice
+        is_worth_it = chosen.home != chosen.taken or bool(self.buckets)
+        return chosen.is_hurried and is_worth_it and not chosen.is_large(batch)
+
+    def come_back(self) -> None:
+        """What was compiled for these networks is still there; what was recorded has to be recorded again."""
+        self._choice.come_back()
+        self._recorder.is_open = True
+        log.info("%s: going on with %s again", self.spec.id, self.plan)
+        self._release(forgets=False)
 
     @property
     def can_slow_down(self) -> bool:
@@ -147,13 +172,18 @@ class PlacedSource:
         log.warning("%s cannot be %s (%s); going on with it %s", self.spec.id, tried.name, reason, self.effort.name)
         self._release()
 
-    def _take_next_plan(self, reason: str) -> None:
-        tried, self._plans = self._plans[0], self._plans[1:]
-        log.warning("%s: %s did not fit after all (%s); going on with %s", self.spec.id, tried, reason, self.plan)
+    def _smaller(self, batch: Bucket) -> Plan | None:
+        return self._choice.smaller(batch, self.accelerator.free_bytes(), records=self.effort.records)
 
-    def _release(self) -> None:
-        """Hand back what the networks before have held."""
-        if self.effort.records or self.effort.compiles or self._compiled_before is not None:
+    def _give_way(self, batch: Bucket, reason: str, take: Callable[[Plan], None]) -> None:
+        before, smaller = self.plan, self._smaller(batch)
+        assert smaller is not None
+        take(smaller)
+        log.warning("%s: %s did not fit after all (%s); going on with %s", self.spec.id, before, reason, smaller)
+
+    def _release(self, *, forgets: bool = True) -> None:
+        """Hand back what the networks before have held; `forgets`: compiled code as well."""
+        if forgets and (self.effort.records or self.effort.compiles or self._compiled_before is not None):
             torch.compiler.reset()
         gc.collect()
         if self.accelerator.device.type == "cuda":
@@ -161,8 +191,9 @@ class PlacedSource:
 
     def _equipped(self) -> Components:
         read = self._read()
-        if not self._plans:
-            self._plans = self._chosen_plans(read)
+        if self._chosen is None:
+            fit = self._fitting_plans(read)
+            self._chosen = ChosenPlan(fit, Measured.of(read, fit), self._usual)
         place(read, self.plan, self.accelerator.device, self.accelerator.copies)
         if self.effort is not AS_WRITTEN:
             self._accelerate(read)
@@ -181,18 +212,14 @@ class PlacedSource:
             speed = replace(speed, recorder=self._recorder)
         accelerate(placed, speed)
 
-    def _chosen_plans(self, read: Components) -> Sequence[Plan]:
-        wanted = None if self.wanted is None else [Plan(self.wanted, precision) for precision in self._precisions]
-        among = wanted or plans(self._precisions)
-        largest = max(self.buckets, key=_pixels, default=Bucket(1, self.spec.default_height, self.spec.default_width))
+    def _fitting_plans(self, read: Components) -> Sequence[Plan]:
+        among = plans(self._precisions) if self.wanted is None else plans_at(self.wanted, self._precisions)
         try:
-            return fitting(self.accelerator.free_bytes(), read, among, largest, records=self.effort.records)
+            return fitting(
+                self.accelerator.free_bytes(), read, among, largest_of(self._usual), records=self.effort.records
+            )
         except OutOfMemoryError as reason:
             if self.wanted is None:
                 raise
             log.warning("%s: %s, but that is what was asked for", self.spec.id, reason)
             return among[:1]
-
-
-def _pixels(bucket: Bucket) -> int:
-    return bucket.batch * bucket.height * bucket.width

@@ -1,12 +1,14 @@
-"""Eight-bit arithmetic for the matrices that see every token: float8 or int8 in, the model's own type out.
+"""Fewer bits for the matrices that see every token: float8 or int8 products, or weights of four bits, unpacked in use.
 
 R rows (tokens), K inputs, O outputs.
 
-Each weight row has a scale of its own, and each row of activations gets one when it comes (nothing to calibrate).
-Modulation, embedders and the last layer stay as they are: they are small or sensitive, and see one row a picture.
+In eight bits each weight row has a scale of its own, and each row of activations gets one when it comes (nothing to
+calibrate). In four, blocks of 32 weights share one, and the product is one of the model's own type. Modulation,
+embedders and the last layer stay as they are: they are small or sensitive, and see one row a picture.
+The text encoder's matrices see few tokens, once a prompt, with outliers among them: only its weights are rounded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TypeVar
 
@@ -15,6 +17,9 @@ from torch import Tensor, nn
 
 from bildwerk.engine.request import EngineError
 from bildwerk.flux.layers import DoubleStreamBlock, Modulation, SingleStreamBlock
+from bildwerk.flux.t5 import Block as T5Block
+from bildwerk.weights.pack import FOUR_BITS, in_eight_bits, in_four_bits
+from bildwerk.weights.quantized_linear import QuantizedLinear as PackedLinear
 from bildwerk.weights.row_levels import nearest_levels, row_levels
 
 L = TypeVar("L", bound=nn.Module)
@@ -30,6 +35,7 @@ class Precision(StrEnum):
     BF16 = "bf16"
     FP8 = "fp8"
     INT8 = "int8"
+    INT4 = "int4"
 
 
 def find_precision(name: str) -> Precision:
@@ -42,7 +48,7 @@ def find_precision(name: str) -> Precision:
 def to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """x: R K -> float8 values: R K, and the scales that they are to be multiplied with: R 1."""
     scales = (x.abs().amax(dim=-1, keepdim=True).float() / FLOAT8_MAX).clamp(min=SMALLEST_SCALE)
-    return (x.float() / scales).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scales
+    return torch.div(x, scales).clamp_(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scales
 
 
 def to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,8 +115,8 @@ class Int8Linear(QuantizedLinear):
 
     def product(self, rows: Tensor) -> Tensor:
         values, scales = to_int8(rows)
-        product = self._integers(values).float() * scales * self.scales.t()
-        return (product if self.bias is None else product + self.bias).to(rows.dtype)
+        product = torch.mul(self._integers(values), scales).mul_(self.scales.t())
+        return (product if self.bias is None else product.add_(self.bias)).to(rows.dtype)
 
     def _integers(self, values: Tensor) -> Tensor:
         """values: R K -> R O, int32, exact."""
@@ -119,9 +125,22 @@ class Int8Linear(QuantizedLinear):
         return torch._int_mm(padded, self.weight.t())[: values.shape[0]]
 
 
-QUANTIZED: dict[Precision, type[Float8Linear] | type[Int8Linear]] = {
-    Precision.FP8: Float8Linear,
-    Precision.INT8: Int8Linear,
+def packed_in_four_bits(linear: nn.Linear) -> nn.Module:
+    """As a layer of a Q4_0 file. One whose rows are not whole blocks of 32 values stays as it is."""
+    if linear.in_features % FOUR_BITS.block_values:
+        return linear
+    return PackedLinear.of(in_four_bits(linear.weight), linear.bias)
+
+
+def packed_in_eight_bits(linear: nn.Linear) -> nn.Module:
+    """Weights alone: they are unpacked in use, and activations are not rounded."""
+    return PackedLinear.of(in_eight_bits(linear.weight), linear.bias)
+
+
+QUANTIZED: dict[Precision, Callable[[nn.Linear], nn.Module]] = {
+    Precision.FP8: Float8Linear.of,
+    Precision.INT8: Int8Linear.of,
+    Precision.INT4: packed_in_four_bits,
 }
 
 
@@ -139,10 +158,33 @@ def token_layers(model: nn.Module, kind: type[L]) -> Iterator[tuple[nn.Module, s
                 yield from ((owner, name, part) for name, part in owner.named_children() if isinstance(part, kind))
 
 
-def use(precision: Precision, model: nn.Module) -> None:
-    """Replace the layers of `token_linears`, one by one, so that no second copy of the model is ever held."""
-    if precision is Precision.BF16:
-        return
-    quantized = QUANTIZED[precision]
-    for owner, name, linear in list(token_linears(model)):
-        setattr(owner, name, quantized.of(linear))
+def text_linears(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """The matrices of T5's blocks, 97 % of its weights: each as (its owner, its name there, itself)."""
+    for block in model.modules():
+        if isinstance(block, T5Block):
+            for owner in block.modules():
+                yield from ((owner, name, part) for name, part in owner.named_children() if isinstance(part, nn.Linear))
+
+
+def use(precision: Precision, model: nn.Module, device: torch.device | None = None) -> None:
+    """Replace the layers of `token_linears`, one by one, so that no second copy of the model is ever held.
+
+    device: where that is computed, and where they lie afterwards.
+    """
+    if precision is not Precision.BF16:
+        _replace(token_linears(model), QUANTIZED[precision], device)
+
+
+def use_in_text_encoder(precision: Precision, model: nn.Module, device: torch.device | None = None) -> None:
+    """Likewise those of `text_linears`; in eight bits where the precision is any but bf16."""
+    if precision is not Precision.BF16:
+        _replace(text_linears(model), packed_in_eight_bits, device)
+
+
+def _replace(
+    layers: Iterator[tuple[nn.Module, str, nn.Linear]],
+    quantized: Callable[[nn.Linear], nn.Module],
+    device: torch.device | None,
+) -> None:
+    for owner, name, linear in list(layers):
+        setattr(owner, name, quantized(linear if device is None else linear.to(device)))

@@ -58,7 +58,7 @@ class EngineSpec:
     dtype: str = "bfloat16"
     """Torch's name of the type to compute in, where the caller does not choose one."""
     precision: str | None = None
-    """What the layers that see every token multiply in: bf16, fp8 or int8, beside bfloat16. None: as dtype."""
+    """What the layers that see every token multiply in: bf16, fp8, int8 or int4, beside bfloat16. None: as dtype."""
     placement: str | None = None
     """Where its parts lie on a GPU: resident, text-streamed, modulation-streamed or all-streamed. None: as fits."""
     loras_folder: Path | None = None

@@ -10,7 +10,7 @@ from bildwerk.engine.prompt_encoder import PromptEncoder
 from bildwerk.engine.request import EngineSpec, Event, GenerateRequest, OutOfMemoryError
 
 OnWarm = Callable[[str, int, int], object]
-"""Hears the bucket, how many are warm, and of how many."""
+"""Hears the bucket, how many are warm, and of how many; with none warm, that the first bucket is begun."""
 
 
 class NotWarmError(RuntimeError):
@@ -33,17 +33,25 @@ class Rehearsing(Protocol):
 
 
 def warm_up(engine: Rehearsing, on_warm: OnWarm = lambda *_: None, buckets: Sequence[Bucket] | None = None) -> None:
+    """`warming`, to its end."""
+    for progress in warming(engine, buckets):
+        on_warm(*progress)
+
+
+def warming(engine: Rehearsing, buckets: Sequence[Bucket] | None = None) -> Iterator[tuple[str, int, int]]:
     """Run each of the buckets, or those of the engine's source, and seal it.
 
     Where that fails for another reason than a lack of memory, the engine is slowed down and warmed anew; raises what
-    went wrong where it cannot be. Where a bucket did not fit and the engine fell back, all are run again.
+    went wrong where it cannot be. Where a bucket did not fit and the engine fell back, all are run again. Each attempt
+    begins with a sign of life: loading anew, and compiling the first bucket, may each take minutes.
     """
     wanted = engine.source.buckets if buckets is None else buckets
     engine.source.open()
     while wanted:
         placement = engine.source.warmth.placement
         try:
-            _run_all(engine, wanted, on_warm)
+            yield str(wanted[0]), 0, len(wanted)
+            yield from _run_all(engine, wanted)
             if engine.source.warmth.placement == placement:
                 break
         except OutOfMemoryError:
@@ -58,7 +66,7 @@ def warm_up(engine: Rehearsing, on_warm: OnWarm = lambda *_: None, buckets: Sequ
     engine.source.seal()
 
 
-def _run_all(engine: Rehearsing, buckets: Sequence[Bucket], on_warm: OnWarm) -> None:
+def _run_all(engine: Rehearsing, buckets: Sequence[Bucket]) -> Iterator[tuple[str, int, int]]:
     allow_recompiling(len(buckets))
     for done, bucket in enumerate(buckets, start=1):
         rehearse(engine, bucket)
@@ -66,7 +74,7 @@ def _run_all(engine: Rehearsing, buckets: Sequence[Bucket], on_warm: OnWarm) -> 
             rehearse(engine, bucket)
         if again.count:
             raise NotWarmError(f"bucket {bucket} does not stay compiled: {again.count} graphs were compiled again")
-        on_warm(str(bucket), done, len(buckets))
+        yield str(bucket), done, len(buckets)
 
 
 def rehearse(engine: Rehearsing, bucket: Bucket) -> None:

@@ -1,6 +1,7 @@
 """The block encodings of GGUF files, decoded for all blocks of a tensor at once.
 
-n blocks.  Each function takes uint8 n block_bytes and gives float32 n values.
+n blocks.  Each function takes uint8 n block_bytes and gives float32 n values, of which it never holds two copies: a
+GPU has to have room for them beside a step.
 Source: ggml-org/ggml, `ggml-common.h` (the blocks' fields) and `ggml-quants.c` (their meaning).
 """
 
@@ -26,12 +27,12 @@ def _nibbles(packed: Tensor) -> Tensor:
 
 def decode_q8_0(blocks: Tensor) -> Tensor:
     """A half, 32 signed bytes."""
-    return _half(blocks[:, :2]) * blocks[:, 2:].view(torch.int8).float()
+    return blocks[:, 2:].view(torch.int8).float().mul_(_half(blocks[:, :2]))
 
 
 def decode_q4_0(blocks: Tensor) -> Tensor:
     """A half, 32 nibbles offset by 8."""
-    return _half(blocks[:, :2]) * (_nibbles(blocks[:, 2:]).float() - 8)
+    return _nibbles(blocks[:, 2:]).float().sub_(8).mul_(_half(blocks[:, :2]))
 
 
 def _scales_and_minima(blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +57,7 @@ def _sub_block_nibbles(packed: Tensor) -> Tensor:
 def decode_q4_k(blocks: Tensor) -> Tensor:
     """Scales and minima in 16 bytes, 256 nibbles."""
     scale, minimum = _scales_and_minima(blocks)
-    return (scale * _sub_block_nibbles(blocks[:, 16:]).float() - minimum).flatten(1)
+    return _sub_block_nibbles(blocks[:, 16:]).float().mul_(scale).sub_(minimum).flatten(1)
 
 
 def decode_q5_k(blocks: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ def decode_q5_k(blocks: Tensor) -> Tensor:
     sub_block = torch.arange(SUB_BLOCKS, dtype=torch.uint8, device=blocks.device).unsqueeze(-1)
     fifth = (blocks[:, None, 16:48] >> sub_block) & 1
     values = _sub_block_nibbles(blocks[:, 48:]) | (fifth << 4)
-    return torch.sub(scale * values.float(), minimum).flatten(1)
+    return values.float().mul_(scale).sub_(minimum).flatten(1)
 
 
 def decode_q6_k(blocks: Tensor) -> Tensor:
@@ -74,9 +75,9 @@ def decode_q6_k(blocks: Tensor) -> Tensor:
     low = _nibbles(blocks[:, :128].unflatten(-1, (2, 64))).unflatten(-1, (4, 32))  # n 2 4 32
     shift = torch.arange(0, 8, 2, dtype=torch.uint8, device=blocks.device).unsqueeze(-1)
     high = (blocks[:, 128:192].unflatten(-1, (2, 1, 32)) >> shift) & 3
-    values = (low | (high << 4)).flatten(1).float() - 32
+    values = (low | (high << 4)).flatten(1).float().sub_(32)
     scale = _half(blocks[:, 208:210]) * blocks[:, 192:208].view(torch.int8).float()
-    return torch.mul(scale.unsqueeze(-1), values.reshape(-1, 16, 16)).flatten(1)
+    return torch.flatten(values.reshape(-1, 16, 16).mul_(scale.unsqueeze(-1)), 1)
 
 
 DECODERS = {

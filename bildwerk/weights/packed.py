@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How values lie in blocks of bytes. `decode` turns uint8 n block_bytes into float32 n v."""
+    """How values lie in blocks of bytes. `decode` turns uint8 n block_bytes into float32 n v, a tensor of its own."""
 
     block_values: int
     block_bytes: int
@@ -33,7 +33,7 @@ class PackedTensor:
     def unpack(self, dtype: torch.dtype) -> Tensor:
         """The values, of `shape`. Blocks are decoded in float32 and rounded once, at the end."""
         values = self.encoding.decode(self.data.reshape(-1, self.encoding.block_bytes)).reshape(self.shape)
-        return (values if self.scale is None else values * self.scale).to(dtype)
+        return (values if self.scale is None else values.mul_(self.scale)).to(dtype)
 
     def rows(self, begin: int, end: int) -> Self:
         """Some of the rows, of which each must be whole blocks; a view."""

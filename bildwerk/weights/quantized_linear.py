@@ -3,6 +3,8 @@
 B batch, I values in, O values out.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +26,13 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("data", weight.data, persistent=False)
         self.register_buffer("scale", weight.scale, persistent=False)
         self.bias = nn.Parameter(torch.empty(weight.shape[0], device="meta"), requires_grad=False) if has_bias else None
+
+    @classmethod
+    def of(cls, weight: PackedTensor, bias: nn.Parameter | None) -> Self:
+        """With a bias that lies where the weight does."""
+        layer = cls(weight, has_bias=False)
+        layer.bias = bias
+        return layer
 
     @property
     def packed(self) -> PackedTensor:

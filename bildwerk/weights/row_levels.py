@@ -45,5 +45,5 @@ def row_levels(weight: Tensor | PackedTensor) -> RowLevels:
 def nearest_levels(x: Tensor) -> RowLevels:
     """x: R K, of any floating point type; all of it is widened to float32 at once."""
     scales = x.abs().amax(dim=1).float() / LARGEST
-    levels = (x.float() / scales.clamp(min=SMALLEST_SCALE)[:, None]).round_()
+    levels = torch.div(x, scales.clamp(min=SMALLEST_SCALE)[:, None]).round_()
     return RowLevels(levels.to(torch.int8), scales)

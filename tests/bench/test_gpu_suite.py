@@ -1,12 +1,15 @@
 """The suite runs where there is a GPU, seldom; that it can run at all is found out here, on toy networks."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench import gpu_suite
 from bench.gpu.record import FILE_NAME, Record
+from bench.gpu.workbench import Workbench
 
 TINY = ["--tiny", "--device", "cpu", "--rounds", "1"]
 
@@ -89,3 +92,51 @@ def test_nothing_measured_is_said_to_be_so(tmp_path: Path, capsys: pytest.Captur
     assert _run(tmp_path, "--report") == 0
     assert capsys.readouterr().out.count("not measured") >= 10
     assert Record.read(tmp_path).stages == {}
+
+
+def test_a_stage_is_expected_to_take_the_time_of_what_it_has_to_compile(tmp_path: Path) -> None:
+    bench = Workbench.of("cpu", True, Record(tmp_path / FILE_NAME), 1)
+    alone = gpu_suite.Stage("bf16", lambda _: {}, 40, (gpu_suite.USUAL, gpu_suite.HALF))
+    fresh = alone.expected(bench)
+    assert fresh == 40 + gpu_suite.NETWORKS_SECONDS + gpu_suite.FIRST_WARM_UP_SECONDS + gpu_suite.NEXT_WARM_UP_SECONDS
+    bench.fast(bucket=bench.bucket(part=0.5))
+    assert alone.expected(bench) == 40 + gpu_suite.NEXT_WARM_UP_SECONDS
+    bench.fast()
+    assert alone.expected(bench) == 40
+    bench.release()
+    assert alone.expected(bench) == fresh
+
+
+def test_every_stage_alone_fits_into_a_fresh_process(tmp_path: Path) -> None:
+    bench = Workbench.of("cpu", True, Record(tmp_path / FILE_NAME), 1)
+    assert max(stage.expected(bench) for stage in gpu_suite.STAGES) <= gpu_suite.DEADLINE
+    assert gpu_suite.DEADLINE + gpu_suite.GRACE <= 600 - 30
+
+
+HANGING = """
+import sys, time
+from bench import gpu_suite
+def hang(bench):
+    time.sleep(600)
+gpu_suite.GRACE = 0.1
+gpu_suite.STAGES = (gpu_suite.BY_NAME["ceilings"], gpu_suite.Stage("eager", hang, 0))
+sys.exit(gpu_suite.main(sys.argv[1:]))
+"""
+
+
+def test_a_stage_that_does_not_end_is_cut_off_and_the_others_are_kept(tmp_path: Path) -> None:
+    _run(tmp_path, "--stage", "ceilings")
+    command = [sys.executable, "-c", HANGING, *TINY, "--out", str(tmp_path), "--deadline", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    assert _stages(tmp_path)["eager"] == {"status": "failed", "reason": "cut off after 1.1 s in all"}
+    assert _stages(tmp_path)["ceilings"]["status"] == "done"
+    assert "| eager | failed cut off" in done.stdout
+
+
+def test_a_stage_that_was_killed_is_seen_to_have_begun_and_what_was_known_is_kept(tmp_path: Path) -> None:
+    record = Record(tmp_path / FILE_NAME)
+    record.write("bf16", {"status": "done", "numbers": {"step": 1.0}})
+    for stage in ("bf16", "peers"):
+        record.begin(stage)
+    assert _stages(tmp_path) == {"bf16": {"status": "done", "numbers": {"step": 1.0}}, "peers": {"status": "begun"}}

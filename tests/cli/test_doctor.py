@@ -68,7 +68,7 @@ def test_each_device_is_a_line() -> None:
 
 
 def plan(placement: str, precision: str, gib: float, *, fits: bool) -> dict[str, Any]:
-    return {"placement": placement, "precision": precision, "gib": gib, "fits": fits}
+    return {"placement": placement, "precision": precision, "text": "bf16", "gib": gib, "fits": fits}
 
 
 def test_a_gpus_placements_are_listed_with_the_one_that_would_be_taken() -> None:

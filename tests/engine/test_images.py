@@ -1,5 +1,6 @@
 """Files carry the numbers they were made with, whole and in any language."""
 
+from importlib.metadata import PackageNotFoundError
 from io import BytesIO
 from pathlib import Path
 
@@ -57,3 +58,15 @@ def test_scaling_covers_the_target_without_squeezing() -> None:
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'gif' is not one of png, jpeg, webp"):
         images.encode(GRADIENT, "gif", None)
+
+
+def test_a_source_that_is_not_installed_makes_pictures_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(images, "version", missing)
+    images.own_version.cache_clear()
+    try:
+        assert "Version: bildwerk (not installed)" in images.parameters_text("painter", REQUEST, seed=8)
+    finally:
+        images.own_version.cache_clear()

@@ -67,7 +67,7 @@ def bench(
     dtype
         What to compute in: float32 (or fp32), bfloat16 (or bf16). Default: the model's own.
     precision
-        What the large layers multiply in: bf16, int8, or on a GPU fp8. Default: as dtype, or int8
+        What the large layers multiply in: bf16, int8, or on a GPU fp8 and int4. Default: as dtype, or int8
         where the file is.
     placement
         Where the model's parts lie on a GPU: resident, text-streamed, modulation-streamed, all-streamed. Default: as

@@ -75,7 +75,8 @@ def generate(
         What to compute in: float32 (or fp32), bfloat16 (or bf16). Default: the model's own.
     precision
         What the large layers multiply in: bf16, int8, or on a GPU fp8. The narrower, the faster each picture, and
-        the slower the loading. Default: as dtype, or int8 where the file is.
+        the slower the loading. On a GPU also int4: less memory, no more speed, a visible loss. Default: as dtype, or
+        int8 where the file is.
     placement
         Where the model's parts lie on a GPU: resident, text-streamed, modulation-streamed, all-streamed. What is
         streamed lies in the host's memory and visits. Default: as the free memory allows.

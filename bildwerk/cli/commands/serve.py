@@ -62,7 +62,8 @@ def serve(
     demo
         Let flux-tiny answer for models whose weights are not here, and say so.
     precision
-        What the large layers multiply in; faster the narrower, fp8 on a GPU only. Default: each model's own.
+        What the large layers multiply in; faster the narrower, fp8 on a GPU only; int4, there too, only saves
+        memory. Default: each model's own.
     placement
         Where the models' parts lie on a GPU; what is streamed lies in the host's memory and visits. Default: as the
         GPU's free memory allows, see `bildwerk doctor`.

@@ -20,6 +20,12 @@ from bildwerk.flux.transformer import Flux
 from bildwerk.weights.packed import INT8
 from bildwerk.weights.quantized_linear import QuantizedLinear
 
+LACKS = {
+    Precision.INT8: "products of 8-bit integers (AVX512_VNNI or AMX)",
+    Precision.FP8: "products of float8",
+    Precision.INT4: "use for weights of four bits but from a GGUF file",
+}
+
 
 def packed_layer(precision: Precision, features: CpuFeatures) -> type[PackedLinear]:
     """The form of the layers that see every token. Raises `EngineError` for a precision that this processor lacks."""
@@ -27,8 +33,7 @@ def packed_layer(precision: Precision, features: CpuFeatures) -> type[PackedLine
         return Int8Linear
     if precision is Precision.BF16:
         return Bfloat16Linear if features.multiplies_bfloat16 else WidenedLinear
-    lacks = "products of 8-bit integers (AVX512_VNNI or AMX)" if precision is Precision.INT8 else "products of float8"
-    raise EngineError(f"precision {precision} cannot be had on this CPU, which has no {lacks}; bf16 can")
+    raise EngineError(f"precision {precision} cannot be had on this CPU, which has no {LACKS[precision]}; bf16 can")
 
 
 def accelerate(

@@ -3,6 +3,9 @@
 A *resident* part stays on the device.  A *streamed* one lies in the host's memory and visits the device block by block,
 the next one on its way while one works (`streaming.py`).  The modulation runs once a prompt and the text encoder once
 a text, so those are streamed first; the rest runs at every step, and its streaming is what a small card pays with.
+
+Where the steps are computed in fewer bits and the memory does not hold all as it is, the text encoder's weights are in
+eight: half as many have to be held, or to travel for each prompt.
 """
 
 from collections.abc import Sequence
@@ -24,8 +27,11 @@ class Placement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """`text`: in what the text encoder's weights are held, bf16 or int8."""
+
     placement: Placement
     precision: Precision
+    text: Precision = Precision.BF16
 
     @property
     def streams_text(self) -> bool:
@@ -40,7 +46,8 @@ class Plan:
         return self.placement is Placement.ALL_STREAMED
 
     def __str__(self) -> str:
-        return f"{self.placement} ({self.precision})"
+        text = "" if self.text is Precision.BF16 else f", text {self.text}"
+        return f"{self.placement} ({self.precision}{text})"
 
 
 def find_placement(name: str | None) -> Placement | None:
@@ -52,9 +59,25 @@ def find_placement(name: str | None) -> Placement | None:
 
 def plans(precisions: Sequence[Precision]) -> Sequence[Plan]:
     """Best first: the first precision with whatever does not run at every step streamed, then the next; streaming
-    what runs at every step comes last, with the fewest bits first."""
-    gentle = [Plan(place, precision) for precision in precisions for place in Placement]
+    what runs at every step comes after that, with the fewest bits first; and four bits, which show, last of all."""
+    gentle = [plan for precision in precisions if precision is not Precision.INT4 for plan in _plans_in(precision)]
     return [
         *(plan for plan in gentle if not plan.streams_blocks),
         *(plan for plan in reversed(gentle) if plan.streams_blocks),
+        *(_plans_in(Precision.INT4) if Precision.INT4 in precisions else ()),
+    ]
+
+
+def plans_at(placement: Placement, precisions: Sequence[Precision]) -> Sequence[Plan]:
+    """Those of one placement, by precision."""
+    return [plan for precision in precisions for plan in _plans_in(precision) if plan.placement is placement]
+
+
+def _plans_in(precision: Precision) -> Sequence[Plan]:
+    """What nobody has made narrower stays exact, the text encoder, too."""
+    if precision is Precision.BF16:
+        return [Plan(place, precision) for place in Placement]
+    return [
+        Plan(Placement.RESIDENT, precision),
+        *(Plan(place, precision, text=Precision.INT8) for place in Placement),
     ]

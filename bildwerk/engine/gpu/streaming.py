@@ -4,7 +4,7 @@ Each unit's weights are one run of bytes in page-locked memory, so that a visit 
 slots take turns: while the block in one computes, the other is filled.  The slots are the only device memory taken.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,13 @@ from bildwerk.flux.layers import Modulation
 ALIGNMENT = 256
 MARK = "_is_streamed"
 HOST = torch.device("cpu")
+
+Prepare = Callable[[nn.Module], object]
+"""Done to a module before its weights are put where they are to lie."""
+
+
+def as_it_is(_module: nn.Module) -> None:
+    """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,14 @@ class Streamed:
         copies: Copies,
         apart: tuple[type[nn.Module], ...] = (),
         host: torch.device = HOST,
+        *,
+        prepare: Prepare = as_it_is,
     ) -> None:
-        self.units = [Unit.of(module, apart, host, pinned=device.type == "cuda") for module in modules]
+        """Each module is prepared and taken to the host before the next, so that only one is on the device."""
+        self.units = []
+        for module in modules:
+            prepare(module)
+            self.units.append(Unit.of(module, apart, host, pinned=device.type == "cuda"))
         largest = max(unit.host.numel() for unit in self.units)
         self.slots = [torch.empty(largest, dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._copies = copies
@@ -121,41 +134,31 @@ def place(
 ) -> list[Streamed]:
     """Put every part where the plan says, quantized as it says; the networks come from the host's memory.
 
-    Never more than one block is on the device before it is in its place. What is streamed cannot be recorded.
+    The device quantizes, which it is quick at, one layer at a time. Never more than one block is there before it is in
+    its place, and the host never holds a layer twice, but as its file's pages. What is streamed cannot be recorded.
     """
-    blocks, modulations = blocks_of(networks.transformer), modulations_of(networks.transformer)
-    texts = text_blocks_of(networks.t5)
-    _quantize(blocks, plan, device, host)
+    flux, t5 = networks.transformer, networks.t5
     make_copies = copies or (CudaCopies if device.type == "cuda" else PlainCopies)
-    streamed = [
-        Streamed(modules, device, make_copies(device), apart, host)
-        for modules, apart, wanted in (
-            (blocks, (Modulation,), plan.streams_blocks),
-            (modulations, (), plan.streams_modulation),
-            (texts, (nn.Embedding,), plan.streams_text),
-        )
-        if wanted
-    ]
+
+    def quantize(block: nn.Module) -> None:
+        precision.use(plan.precision, block, device)
+
+    def quantize_text(block: nn.Module) -> None:
+        precision.use_in_text_encoder(plan.text, block, device)
+
+    streamed = []
+    for modules, apart, prepare, is_streamed_part in (
+        (blocks_of(flux), (Modulation,), quantize, plan.streams_blocks),
+        (modulations_of(flux), (), as_it_is, plan.streams_modulation),
+        (text_blocks_of(t5), (nn.Embedding,), quantize_text, plan.streams_text),
+    ):
+        if is_streamed_part:
+            streamed.append(Streamed(modules, device, make_copies(device), apart, host, prepare=prepare))
+        else:
+            for module in modules:
+                prepare(module)
     _settle(networks, streamed, device)
     return streamed
-
-
-def _quantize(blocks: Iterable[nn.Module], plan: Plan, device: torch.device, host: torch.device) -> None:
-    """One block at a time on the device, which is quick at it."""
-    if plan.precision is precision.Precision.BF16:
-        return
-    for block in blocks:
-        block.to(device)
-        precision.use(plan.precision, block)
-        block.to(host if plan.streams_blocks else device)
-        if plan.streams_modulation:
-            _to(block, Modulation, host)
-
-
-def _to(block: nn.Module, kind: type[nn.Module], device: torch.device) -> None:
-    for part in block.children():
-        if isinstance(part, kind):
-            part.to(device)
 
 
 def _settle(networks: Networks, streamed: Iterable[Streamed], device: torch.device) -> None:

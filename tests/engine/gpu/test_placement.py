@@ -7,7 +7,7 @@ from bench.placements import EVERY_PLAN, placed_bytes
 from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.gpu.footprint import LIBRARIES, footprint, networks_without_memory
 from bildwerk.engine.gpu.placement import ANY, DoesNotFitError, fitting, table
-from bildwerk.engine.gpu.plan import Placement, Plan, find_placement, plans
+from bildwerk.engine.gpu.plan import Placement, Plan, find_placement, plans, plans_at
 from bildwerk.engine.networks import ModelShapes, Networks
 from bildwerk.engine.precision import Precision, token_linears
 from bildwerk.engine.request import EngineError
@@ -21,6 +21,7 @@ SHALLOW = replace(
     REAL, transformer=replace(REAL.transformer, depth=3, depth_single_blocks=3), t5=replace(REAL.t5, num_layers=3)
 )
 RESIDENT = Plan(Placement.RESIDENT, Precision.BF16)
+ANY_TEXT = (Precision.BF16, Precision.INT8)
 META = torch.device("meta")
 GB = 10**9
 
@@ -57,9 +58,9 @@ def test_lossless_weights_without_modulation_and_text_are_17_gigabytes() -> None
         (48, "resident (bf16)"),
         (32, "text-streamed (bf16)"),
         (24, "modulation-streamed (bf16)"),
-        (16, "modulation-streamed (fp8)"),
-        (12, "all-streamed (fp8)"),
-        (8, "all-streamed (fp8)"),
+        (16, "modulation-streamed (fp8, text int8)"),
+        (12, "all-streamed (fp8, text int8)"),
+        (8, "all-streamed (fp8, text int8)"),
     ],
 )
 def test_every_card_has_its_plan(card: int, plan: str) -> None:
@@ -98,11 +99,51 @@ def test_the_best_precision_comes_first_until_the_steps_themselves_must_travel()
         "text-streamed (bf16)",
         "modulation-streamed (bf16)",
         "resident (fp8)",
-        "text-streamed (fp8)",
-        "modulation-streamed (fp8)",
-        "all-streamed (fp8)",
+        "resident (fp8, text int8)",
+        "text-streamed (fp8, text int8)",
+        "modulation-streamed (fp8, text int8)",
+        "all-streamed (fp8, text int8)",
         "all-streamed (bf16)",
     ]
+
+
+def test_four_bits_come_after_all_others_and_one_placement_has_its_plans_by_precision() -> None:
+    every = plans((*ANY, Precision.INT4))
+    assert list(every[: len(plans(ANY))]) == list(plans(ANY))
+    assert [str(plan) for plan in every[len(plans(ANY)) :]] == [
+        "resident (int4)",
+        "resident (int4, text int8)",
+        "text-streamed (int4, text int8)",
+        "modulation-streamed (int4, text int8)",
+        "all-streamed (int4, text int8)",
+    ]
+    assert [str(plan) for plan in plans_at(Placement.RESIDENT, ANY)] == [
+        "resident (bf16)",
+        "resident (fp8)",
+        "resident (fp8, text int8)",
+    ]
+
+
+def test_a_text_encoder_in_eight_bits_lets_a_card_of_24_gib_hold_all_of_fp8() -> None:
+    free = 23 * 2**30
+    assert str(fitting(free, REAL, plans([Precision.FP8]))[0]) == "resident (fp8, text int8)"
+    exact, rounded = (footprint(Plan(Placement.RESIDENT, Precision.FP8, text), REAL) for text in ANY_TEXT)
+    assert rounded.text == pytest.approx(exact.text / 2, rel=0.001)
+
+
+def test_one_of_12_gib_holds_the_steps_of_fp8_beside_a_text_encoder_that_travels_in_eight_bits() -> None:
+    free = int(11.2 * 2**30)
+    assert str(fitting(free, REAL, plans(ANY))[0]) == "modulation-streamed (fp8, text int8)"
+    assert footprint(Plan(Placement.MODULATION_STREAMED, Precision.FP8), REAL).total > free
+
+
+def test_four_bits_are_asked_for_where_the_steps_are_to_stay_on_a_small_card() -> None:
+    chosen = {card: str(fitting(int(0.9 * card * GB), REAL, plans([Precision.INT4]))[0]) for card in (24, 16, 12)}
+    assert chosen == {
+        24: "resident (int4, text int8)",
+        16: "text-streamed (int4, text int8)",
+        12: "modulation-streamed (int4, text int8)",
+    }
 
 
 @pytest.mark.parametrize("precision", list(Precision))
@@ -122,7 +163,7 @@ def test_larger_pictures_batches_and_graphs_need_more() -> None:
 
 
 def test_where_nothing_fits_it_says_what_would() -> None:
-    with pytest.raises(DoesNotFitError, match=r"1\.9 GiB of device memory are free, and all-streamed \(fp8\) needs"):
+    with pytest.raises(DoesNotFitError, match=r"1\.9 GiB of device memory are free, and all-streamed \(fp8, .* needs"):
         fitting(2 * GB, REAL, plans(ANY))
 
 

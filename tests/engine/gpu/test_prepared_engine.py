@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from bildwerk.engine.buckets import Bucket, usual_buckets
+from bildwerk.engine.buckets import ROW_BUDGET, Bucket, usual_buckets
 from bildwerk.engine.engine import FluxEngine
+from bildwerk.engine.fast_path import as_written as as_written_again
 from bildwerk.engine.gpu.accelerator import imitation
 from bildwerk.engine.gpu.compile import Compiler, compiled_graphs
-from bildwerk.engine.gpu.graph_backend import Recording
+from bildwerk.engine.gpu.graph_backend import Recording, RepeatedRuns
 from bildwerk.engine.gpu.plan import Placement
 from bildwerk.engine.placed_source import EFFORTS
 from bildwerk.engine.request import EngineSpec, GenerateRequest, Progress, Warmth
+from bildwerk.weights.quantized_linear import QuantizedLinear
 from tests.engine.gpu.tape import TapedRuns
 from tests.engine.gpu.toy import (
     BUCKETS,
@@ -106,7 +108,7 @@ def test_the_rest_of_a_batch_goes_on_in_a_shape_that_is_warm(warm: FluxEngine, a
 def test_each_bucket_is_told_and_the_rehearsed_prompts_are_forgotten(spec: EngineSpec) -> None:
     told: list[tuple[str, int, int]] = []
     engine = on_gpu(spec, on_warm=lambda *progress: told.append(progress))
-    assert told == [("1 x 32x24", 1, 2), ("2 x 32x24", 2, 2)]
+    assert told == [("1 x 32x24", 0, 2), ("1 x 32x24", 1, 2), ("2 x 32x24", 2, 2)]
     assert not engine.prompt_encoder._known
 
 
@@ -171,7 +173,9 @@ def test_where_compiling_fails_it_goes_on_recorded_and_says_so(
     spec: EngineSpec, as_written: FluxEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu = replace(imitation(PLENTY), compiler=Compiler(backend=_broken))  # type: ignore[arg-type]
-    engine = on_gpu(spec, gpu, BUCKETS[:1])
+    told: list[tuple[str, int, int]] = []
+    engine = on_gpu(spec, gpu, BUCKETS[:1], on_warm=lambda *progress: told.append(progress))
+    assert told == [("1 x 32x24", done, 1) for done in (0, 0, 0, 1)], "each attempt gives a sign of life"
     assert engine.warmth.speed == "recorded"
     assert engine.warmth.recorded > 0
     both, alone = warnings_of(caplog)
@@ -224,3 +228,28 @@ def test_sizes_that_the_model_does_not_paint_itself_are_left_out() -> None:
     small = replace(SCHNELL, default_width=256, default_height=256, size_multiple=32, min_side=200)
     assert {(bucket.width, bucket.height) for bucket in usual_buckets(small)} == {(256, 256)}
     assert Bucket(4, 256, 256) in usual_buckets(small)
+
+
+@pytest.mark.parametrize("backend", [RepeatedRuns, TapedRuns])
+def test_a_transformer_in_four_bits_beside_a_text_encoder_in_eight_is_compiled_and_recorded(
+    spec: EngineSpec, backend: type
+) -> None:
+    """The pictures are those of the same weights as they are written; how far they are from the exact ones is said
+    elsewhere."""
+    engine = on_gpu(spec, imitation(PLENTY, backend), BUCKETS[:1], precision="int4", placement="text-streamed")
+    assert (engine.warmth.placement, engine.warmth.speed) == (
+        "text-streamed (int4, text int8)",
+        "compiled and recorded",
+    )
+    packed = [part for part in engine.components.transformer.modules() if isinstance(part, QuantizedLinear)]
+    assert packed
+    fast = painted(engine, REQUEST)
+    as_written_again(engine.components)
+    assert are_alike(fast, painted(engine, REQUEST))
+
+
+@pytest.mark.parametrize(("side", "pictures"), [(1024, 1), (768, 3), (512, 6), (256, 16)])
+def test_the_budget_of_rows_is_clear_of_one_picture_more(side: int, pictures: int) -> None:
+    rows = SCHNELL.max_text_tokens + (side // 16) ** 2
+    assert pictures * rows <= 0.98 * ROW_BUDGET
+    assert (pictures + 1) * rows >= 1.02 * ROW_BUDGET

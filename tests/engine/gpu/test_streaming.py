@@ -56,13 +56,28 @@ def test_a_placed_model_answers_as_before(plan: Plan) -> None:
             assert relative_error(given, expected) <= 1e-6
 
 
-def test_eight_bit_weights_can_travel_too() -> None:
+@pytest.mark.parametrize("chosen", [Precision.FP8, Precision.INT8, Precision.INT4])
+def test_narrow_weights_can_travel_too(chosen: Precision) -> None:
     answers = []
     for placement in (Placement.RESIDENT, Placement.ALL_STREAMED):
         model = networks(TINY, CPU, torch.float32)
-        place(model, Plan(placement, Precision.FP8), CPU, SlowCopies)
-        answers.append(velocity(model.transformer, inputs(TINY)))
-    assert relative_error(answers[1], answers[0]) <= 1e-6
+        place(model, Plan(placement, chosen, text=Precision.INT8), CPU, SlowCopies)
+        answers.append(_both(model))
+    for travelling, resident in zip(*answers, strict=True):
+        assert relative_error(travelling, resident) <= 1e-6
+
+
+def test_each_module_is_prepared_and_taken_to_the_host_before_the_next() -> None:
+    layers = [nn.Linear(4, 4, bias=False).requires_grad_(False) for _ in range(3)]
+    original = [layer.weight.data_ptr() for layer in layers]
+    seen: list[tuple[int, list[bool]]] = []
+
+    def prepare(layer: nn.Module) -> None:
+        moved = [other.weight.data_ptr() != was for other, was in zip(layers, original, strict=True)]
+        seen.append((layers.index(layer), moved))
+
+    Streamed(layers, CPU, SlowCopies(), prepare=prepare)
+    assert seen == [(index, [other < index for other in range(3)]) for index in range(3)]
 
 
 def test_each_visit_is_one_copy_and_the_next_has_begun_by_then() -> None:

@@ -34,7 +34,7 @@ def test_each_size_that_is_warm_is_told_and_each_batch_ends_with_what_was_not(ra
     sizes = [str(bucket) for bucket in usual_buckets(spec)]
     assert [frame.header for frame in frames(told)] == [
         {"kind": "warming", "bucket": size, "done": done, "total": len(sizes)}
-        for done, size in enumerate(sizes, start=1)
+        for done, size in enumerate([sizes[0], *sizes])
     ]
     inbox = worker.Inbox(io.BytesIO())
     [done] = frames(io.BytesIO(worker.run_batch(engine, [REQUEST], inbox, io.BytesIO())))
