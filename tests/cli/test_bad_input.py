@@ -50,7 +50,7 @@ def assert_explained(outcome: Outcome, sentence: str, folder: Path, exit_code: i
         (("--device", "toaster"), "--device must be cpu, mps, cuda or a numbered one such as cuda:0, not 'toaster'"),
         (("--dtype", "float8"), "--dtype must be float32 (or fp32) or bfloat16 (or bf16), not 'float8'"),
         (("--dtype", "fp16"), "--dtype fp16 cannot be used: FLUX and T5 have values that it does not hold"),
-        (("--precision", "int4"), 'Invalid value "int4" for --precision. Choose from: "bf16", "int8", "fp8".'),
+        (("--precision", "int3"), 'Invalid value "int3" for --precision. Choose from: "bf16", "int8", "fp8", "int4".'),
         (("--colour", "red"), "--colour"),
         (("--steps",), "--steps needs a value after it; bildwerk generate --help says which"),
         (("--lora", "soft:much"), "--lora 'soft:much': after the colon there must be a number from -4 to 4"),
