@@ -176,4 +176,5 @@ def test_as_text_the_columns_have_headings_and_money_is_aligned(
     assert headings.split() == ["ID", "BALANCE", "HELD", "SPENT", "NAME"]
     assert [row[headings.index("NAME") :] for row in rows] == [account["name"] for account in accounts("list")]
     end = headings.index("BALANCE") + len("BALANCE")
-    assert [row[:end].split()[-1] for row in rows] == [account["balance"] for account in accounts("list")]
+    for row, account in zip(rows, accounts("list"), strict=True):
+        assert row[:end].endswith(f" {account['balance']}")
