@@ -137,7 +137,9 @@ def duels(painter: Painter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(adversarial, "drawn_batch", lambda _world, size, _rng: drawn(size))
     monkeypatch.setattr(adversarial, "progress_sheet", lambda _options: None)
     monkeypatch.setattr(adversarial, "REPORT_EVERY", 1)
-    monkeypatch.setattr(adversarial.Training, "run", lambda _training, next_loss, _show: begun.append(next_loss.__self__))
+    monkeypatch.setattr(
+        adversarial.Training, "run", lambda _training, next_loss, _show: begun.append(next_loss.__self__)
+    )
     for rank in range(2):
         (tmp_path / str(rank)).mkdir()
         train(rank)
