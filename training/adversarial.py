@@ -14,7 +14,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from bildwerk.flux import sampling
-from training import buckets, loop, studio
+from training import buckets, loop, replicas, studio
 from training.adversary import Adversary, Drawn
 from training.buckets import open_buckets
 from training.captions import caption, full_caption
@@ -59,9 +59,9 @@ def paint(painter: Painter, prompts: list[str], noise: Tensor, steps: int, text_
 class Duel:
     """Painter and adversary, step by step."""
 
-    def __init__(self, painter: Painter, options: argparse.Namespace, rng: Generator) -> None:
-        self.painter, self.options, self.rng = painter, options, rng
-        self.source, self.adversary = open_buckets(options), Adversary(options)
+    def __init__(self, painter: Painter, adversary: Adversary, options: argparse.Namespace, rng: Generator) -> None:
+        self.painter, self.adversary, self.options, self.rng = painter, adversary, options, rng
+        self.source = open_buckets(options)
         self.rounds = 0
 
     def learn_to_read(self, steps: int) -> None:
@@ -78,7 +78,7 @@ class Duel:
         right, read = self.adversary.learn_to_tell(drawn, painted)
         unreal, misread = self.adversary.losses(drawn, painted)
         self.rounds += 1
-        if self.rounds % REPORT_EVERY == 0:
+        if self.rounds % REPORT_EVERY == 0 and replicas.rank() == 0:
             self.adversary.save()
             painter = f"painter {unreal.item():.2f}, misread {misread.item():.2f}"
             print(f"discriminator right {100 * right:.0f} %, misread {read:.2f}; {painter}", flush=True)
@@ -93,11 +93,12 @@ class Duel:
 def train(options: argparse.Namespace) -> None:
     begin(options)
     painter = load_painter(options.teacher).to(options.device).train().requires_grad_(True)
+    adversary = Adversary(options)  # before what is drawn from here on differs between the replicas
     training = Training(painter, options, OUTSIDE, weight_decay=0.0)
-    duel = Duel(painter, options, training.rng)
+    duel = Duel(painter, adversary, options, training.rng)
     if options.compile:
         painter.flow.compile(dynamic=False)
-    if duel.adversary.is_new:
+    if adversary.is_new:
         duel.learn_to_read(options.reading_steps)
     training.run(duel.next_loss, progress_sheet(options))
 

@@ -10,6 +10,7 @@ The answer is one line of JSON, `{"media_type", "width", "height"}` or `{"error"
 import io
 import json
 import resource
+import signal
 import struct
 import sys
 import warnings
@@ -37,6 +38,7 @@ class PictureError(Exception):
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever sends it to all of us means the parent, which finishes
     Image.preinit()
     give_up_rights()
     try:

@@ -2,7 +2,8 @@
 
 Each function runs behind `BEGIN IMMEDIATE`, all but the first of a group inside a savepoint, and its caller hears of
 it only after the COMMIT that made it durable. A function that raises is undone alone; the others of its group are kept.
-Whatever arrives while a group runs still joins it; one that is alone when it has run is not made to wait for others.
+Whatever arrives while a group runs still joins it; one that is alone when it has run is not made to wait for others,
+and nothing joins a first one that raises.
 """
 
 import asyncio
@@ -75,6 +76,8 @@ class Writer:
         waiter: "asyncio.Future[T]",
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        if waiter.cancelled():
+            return
         try:
             self._jobs.put(_Job(prepare(), waiter, loop))
         except Exception as error:
@@ -103,9 +106,13 @@ class Writer:
         group = [first]
         try:
             connection = self._connected()
-            outcomes = [begin_with(connection, first.run)]
-            outcomes += [in_savepoint(connection, job.run) for job in self._join(group)]
-            execute(connection, "COMMIT")
+            execute(connection, "BEGIN IMMEDIATE")
+            outcomes = [outcome_of(connection, first.run)]
+            if outcomes[0][1] is None:
+                outcomes += [in_savepoint(connection, job.run) for job in self._join(group)]
+                execute(connection, "COMMIT")
+            else:
+                execute(connection, "ROLLBACK")
         except Exception as error:  # the COMMIT or the whole transaction failed: nothing of the group is there
             self._throw_away()
             outcomes = [(None, as_storage_error(error))] * len(group)
@@ -166,16 +173,6 @@ def settle(outcomes: "Settling") -> None:
             waiter.set_result(result)
         else:
             waiter.set_exception(failure)
-
-
-def begin_with(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:
-    """`in_savepoint` for the first in a transaction, which needs none: to undo it is to begin again."""
-    execute(connection, "BEGIN IMMEDIATE")
-    result, failure = outcome_of(connection, run)
-    if failure is not None:
-        execute(connection, "ROLLBACK")
-        execute(connection, "BEGIN IMMEDIATE")
-    return result, failure
 
 
 def in_savepoint(connection: Connection, run: Callable[[Connection], Any]) -> Outcome:

@@ -199,6 +199,12 @@ def test_a_model_that_is_not_there_is_answered_with_those_that_are(service: Inli
         assert text in answer.json()["message"]
 
 
+def test_a_name_that_is_no_models_is_not_repeated_at_length(service: InlineService):
+    answer = service.client.post(f"{P}/calculate", json=GOOD | {"model": "x" * 150})
+    assert answer.status_code == 404
+    assert f"'{'x' * 100}'" in answer.json()["message"]
+
+
 def test_a_document_of_a_model_that_is_not_there_is_answered_with_those_that_are(service: InlineService):
     answer = service.client.get("/model/schema/flux.json")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")

@@ -73,4 +73,5 @@ def test_the_description_names_every_route(service: InlineService):
         wanted = route.path if route.path == "/" else route.path.removesuffix("/")
         assert page.text.count(f"<code>{wanted}</code>") == 1
     assert page.text.count("Read a prediction") == 1
+    assert page.text.count("/</code>") == 1  # the front alone: elsewhere a slash more is no other route to a reader
     assert "sha256-" in page.headers["content-security-policy"]

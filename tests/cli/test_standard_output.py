@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 
 from bildwerk.cli.main import COMMANDS, build_app
-from bildwerk.cli.standard_output import wants_json, write_answer
+from bildwerk.cli.standard_output import aligned, wants_json, write_answer
 from bildwerk.cli.wrapping import wrapped
 from tests.cli.conftest import Bildwerk
 from tests.cli.test_commands import SUBCOMMANDS
@@ -58,6 +58,15 @@ def test_on_a_terminal_an_answer_is_text(monkeypatch: pytest.MonkeyPatch) -> Non
     assert terminal.getvalue() == "the line\n"
     write_answer(True, {"id": "a"}, ["the line"])
     assert terminal.getvalue().endswith('{"id": "a"}\n')
+
+
+def test_a_table_has_columns_as_wide_as_they_need_and_no_headings_without_rows() -> None:
+    assert list(aligned(("ID", "HELD"), [("a", "0.25"), ("long", "12")], numbers=("HELD",))) == [
+        "ID    HELD",
+        "a     0.25",
+        "long    12",
+    ]
+    assert list(aligned(("ID", "HELD"), [])) == []
 
 
 def test_long_lines_are_wrapped_on_a_terminal_between_words(monkeypatch: pytest.MonkeyPatch) -> None:

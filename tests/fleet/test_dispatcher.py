@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bildwerk.domain.errors import InsufficientBalance
+from bildwerk.domain.errors import InsufficientBalance, StorageUnavailable
 from bildwerk.domain.prediction import Status
 from bildwerk.engine.fake import FakeEngine
 from bildwerk.engine.request import GenerateRequest
@@ -23,7 +23,7 @@ from bildwerk.jobs.submission import QueueLimits
 from bildwerk.jobs.workers import Health, State
 from bildwerk.store import predictions
 from bildwerk.store.database import Database
-from bildwerk.store.files import MemoryFiles
+from bildwerk.store.files import MemoryFiles, StoredFile
 from tests.books import LEASE_MS, MODEL, Books
 from tests.inline_service import tiny_spec
 
@@ -41,12 +41,13 @@ def dispatched(
     step_seconds: float = 0.0,
     pace: Pace = PACE,
     models: Sequence[str] = (MODEL,),
+    files: MemoryFiles | None = None,
 ) -> None:
     """Run `test` beside a dispatcher with a replica for each of `models`, then drain it."""
 
     async def run() -> None:
         database = Database(folder / "books.db", is_guest=True)
-        records = Records(database, MemoryFiles(), ProgressHub(), lambda: books.now)
+        records = Records(database, files or MemoryFiles(), ProgressHub(), lambda: books.now)
         engine = FakeEngine(tiny_spec(), step_seconds)
         replicas = [InlineReplica(f"inline {model}", frozenset({model}), engine) for model in models]
         dispatcher = Dispatcher(records, replicas, pace)
@@ -72,6 +73,23 @@ def test_what_waits_is_made(books: Books, tmp_path: Path):
         await until(lambda: all(books.status(each) is Status.SUCCEEDED for each in predictions))
 
     dispatched(books, tmp_path, test)
+
+
+class FullFiles(MemoryFiles):
+    def put(self, key: str, data: bytes) -> StoredFile:
+        raise StorageUnavailable("the disk is full")
+
+
+def test_a_picture_that_cannot_be_stored_goes_back_without_waiting_for_its_lease(books: Books, tmp_path: Path):
+    prediction = books.submit(input=INPUT)
+
+    async def test(dispatcher: Dispatcher) -> None:
+        dispatcher.wake()
+        await until(lambda: books.steps(prediction) == ["queued", "running", "queued"])
+        query = text("SELECT detail FROM history ORDER BY seq DESC LIMIT 1")
+        assert books.do(lambda connection: connection.execute(query).scalar_one()).startswith("storage_error")
+
+    dispatched(books, tmp_path, test, files=FullFiles())
 
 
 def test_work_that_a_batch_had_no_room_for_follows_at_once(books: Books, tmp_path: Path):

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from bildwerk.domain.errors import BildwerkError, ImageTooLarge, UnsupportedMedia
 from bildwerk.media import decoder
-from bildwerk.media.normalize import normalize, run_decoder
+from bildwerk.media.normalize import normalize, read_answer, run_decoder
 from tests.media.pictures import decode, encode, gradient, png_chunk, png_claiming, with_png_chunk
 
 ORIENTATION, GPS = 0x0112, 0x8825
@@ -256,6 +256,17 @@ def test_the_child_gives_up_its_rights_before_it_reads() -> None:
     assert limits["Max address space"] == str(1 << 30)
     assert limits["Max cpu time"] == "10"
     assert (limits["Max file size"], limits["Max open files"]) == ("0", "3")
+
+
+def test_a_signal_to_every_process_lets_a_picture_be_decoded() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-I", decoder.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        child.stdin.write(encode(gradient()) + bytes(1_000_000))  # returns when the child has begun to read, as above
+        child.terminate()
+        answer, _ = child.communicate()
+    assert (child.returncode, read_answer(answer).width) == (0, 24)
 
 
 def test_a_decoder_that_dies_makes_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from bildwerk.domain.errors import InsufficientBalance, StorageUnavailable
 from bildwerk.store import writer
 from bildwerk.store.database import Database
 from bildwerk.store.statement import execute
-from bildwerk.store.writer import MAX_GROUP
+from bildwerk.store.writer import MAX_GROUP, PREPARERS
 
 
 @pytest.fixture
@@ -91,6 +91,14 @@ def test_a_write_that_is_alone_needs_no_savepoint(database: Database):
     assert [words.split()[0] for words in statements] == ["BEGIN", "INSERT", "COMMIT"]
 
 
+def test_a_write_that_fails_alone_needs_no_second_transaction(database: Database):
+    statements = traced(database)
+    with pytest.raises(InsufficientBalance):
+        database.write_blocking(raise_insufficient_balance)
+    database.write_blocking(lambda connection: add(connection, 1))
+    assert [words.split()[0] for words in statements] == ["BEGIN", "INSERT", "ROLLBACK", "BEGIN", "INSERT", "COMMIT"]
+
+
 def test_what_a_thread_prepares_is_written_without_asking_the_loop(database: Database):
     prepared_on, added, heard = [], threading.Event(), []
 
@@ -117,6 +125,26 @@ def test_what_cannot_be_prepared_is_told_to_who_waits(database: Database):
 
     with pytest.raises(InsufficientBalance):
         asyncio.run(write())
+
+
+def test_what_nobody_wants_any_more_is_not_prepared(database: Database):
+    release, prepared = threading.Event(), []
+
+    def prepare(number: int) -> Callable[[Connection], None]:
+        release.wait(60)
+        prepared.append(number)
+        return lambda connection: None
+
+    async def write_and_leave() -> None:
+        busy = [database.write_prepared(lambda n=n: prepare(n)) for n in range(PREPARERS)]
+        unwanted = asyncio.ensure_future(database.write_prepared(lambda: prepare(PREPARERS)))
+        unwanted.cancel()
+        release.set()
+        await asyncio.gather(*busy)
+        await asyncio.to_thread(database.close)
+
+    asyncio.run(write_and_leave())
+    assert sorted(prepared) == list(range(PREPARERS))
 
 
 def test_what_is_being_prepared_at_the_end_is_written(database: Database):

@@ -1,6 +1,7 @@
 """The training against a discriminator."""
 
 from argparse import Namespace
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bildwerk.flux import sampling
-from training.adversarial import paint
+from training import adversarial
+from training.adversarial import Duel, paint
 from training.adversary import Adversary, Drawn
 from training.captions import full_caption
 from training.discriminator import UNTOLD, Discriminator, Verdict, misreading
@@ -19,6 +21,7 @@ from training.tokens import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # autocast, as in training
 TEXT_TOKENS = 12
+TWO_AT_A_TIME = Namespace(buckets=[None], chances=[1], batches=[2], worlds=[None])
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +118,42 @@ def test_every_step_of_the_chain_is_trained(painter: Painter, monkeypatch: pytes
     sampling.pack(latents).square().sum().backward()
     assert len(velocities) == 3
     assert all(found.grad is not None and found.grad.abs().sum() > 0 for found in velocities)
+
+
+@pytest.fixture
+def duels(painter: Painter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Duel]:
+    """What each of two replicas begins with."""
+    begun: list[Duel] = []
+
+    def train(rank: int) -> None:
+        monkeypatch.setenv("RANK", str(rank))
+        budget = {"average": 0.9, "seed": 9, "restart_optimizer": False}
+        weights = {"reading": 1.0, "ease": 0}
+        what = {"teacher": None, "compile": False, "reading_steps": 0, "text_tokens": TEXT_TOKENS}
+        adversarial.train(Namespace(**vars(options(tmp_path / str(rank))), **budget, **weights, **what))
+
+    monkeypatch.setattr(adversarial, "load_painter", lambda _teacher: deepcopy(painter))
+    monkeypatch.setattr(adversarial, "open_buckets", lambda _options: TWO_AT_A_TIME)
+    monkeypatch.setattr(adversarial, "drawn_batch", lambda _world, size, _rng: drawn(size))
+    monkeypatch.setattr(adversarial, "progress_sheet", lambda _options: None)
+    monkeypatch.setattr(adversarial, "REPORT_EVERY", 1)
+    monkeypatch.setattr(
+        adversarial.Training, "run", lambda _training, next_loss, _show: begun.append(next_loss.__self__)
+    )
+    for rank in range(2):
+        (tmp_path / str(rank)).mkdir()
+        train(rank)
+    return begun
+
+
+def test_all_replicas_begin_with_the_same_discriminator(duels: list[Duel]) -> None:
+    first, second = (duel.adversary.discriminator.state_dict() for duel in duels)
+    torch.testing.assert_close(second, first, rtol=0, atol=0)
+    assert not np.array_equal(*(duel.rng.random(4) for duel in duels))
+
+
+def test_the_first_replica_alone_keeps_the_discriminator(duels: list[Duel], monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank, duel in enumerate(duels):
+        monkeypatch.setenv("RANK", str(rank))
+        duel.next_loss()
+    assert [duel.adversary.file.exists() for duel in duels] == [True, False]
