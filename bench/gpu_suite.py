@@ -138,12 +138,17 @@ def _run(stage: Stage, bench: Workbench) -> None:
 
 @contextmanager
 def _cut_off(bench: Workbench, seconds: float) -> Iterator[None]:
-    """Ends the process after so long, be it deep inside a compiler, with what is known in the file and printed."""
+    """Ends the process after so long, be it deep inside a compiler, with what is known in the file and printed, as far
+    as that can be done: a full disk or a closed pipe does not keep it alive."""
 
     def end() -> None:
-        bench.record.give_up(f"cut off after {seconds:g} s in all")
-        print(markdown(bench.record), flush=True)
-        os._exit(1)
+        try:
+            bench.record.give_up(f"cut off after {seconds:g} s in all")
+            print(markdown(bench.record), flush=True)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -125,13 +125,20 @@ class FluxEngine:
         self._exchange_components(lambda: self.source.fall_back(reason, self._bucket(requests)))
 
     def make_ready(self, requests: Sequence[GenerateRequest]) -> Iterator[Event]:
-        """Where it has fallen back for others than these, load the model as it was before, and warm it up."""
+        """Where it has fallen back for others than these, load the model as it was before, and warm it up.
+
+        Raises `LostModelError` where that fails, as `load` fails then: a model that is warm for nothing would compile
+        in the middle of every request.
+        """
         if not self.source.should_return(self._bucket(requests)):
             return
         yield LOADING
         self._exchange_components(self.source.come_back)
-        for _ in warming(self):
-            yield LOADING
+        try:
+            for _ in warming(self):
+                yield LOADING
+        except Exception as error:
+            raise LostModelError(f"{self.spec.id} could not be made ready again: {error}") from error
 
     def slow_down(self, reason: str) -> None:
         """Load the model anew, without what may be at fault."""

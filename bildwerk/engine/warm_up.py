@@ -7,7 +7,7 @@ from bildwerk.engine.buckets import Bucket
 from bildwerk.engine.gpu.compile import Compilations, allow_recompiling
 from bildwerk.engine.model_source import ModelSource
 from bildwerk.engine.prompt_encoder import PromptEncoder
-from bildwerk.engine.request import EngineSpec, Event, GenerateRequest, OutOfMemoryError
+from bildwerk.engine.request import EngineSpec, Event, GenerateRequest, LostModelError, OutOfMemoryError
 
 OnWarm = Callable[[str, int, int], object]
 """Hears the bucket, how many are warm, and of how many; with none warm, that the first bucket is begun."""
@@ -47,6 +47,13 @@ def warming(engine: Rehearsing, buckets: Sequence[Bucket] | None = None) -> Iter
     """
     wanted = engine.source.buckets if buckets is None else buckets
     engine.source.open()
+    try:
+        yield from _warm_at_last(engine, wanted)
+    finally:  # whoever stops listening, too, leaves nothing that would compile in the middle of a request
+        engine.source.seal()
+
+
+def _warm_at_last(engine: Rehearsing, wanted: Sequence[Bucket]) -> Iterator[tuple[str, int, int]]:
     while wanted:
         placement = engine.source.warmth.placement
         try:
@@ -54,7 +61,7 @@ def warming(engine: Rehearsing, buckets: Sequence[Bucket] | None = None) -> Iter
             yield from _run_all(engine, wanted)
             if engine.source.warmth.placement == placement:
                 break
-        except OutOfMemoryError:
+        except (OutOfMemoryError, LostModelError):
             raise
         except Exception as error:  # a compiler may fail in any way, and pictures can be made without it
             if not engine.source.can_slow_down:
@@ -63,7 +70,6 @@ def warming(engine: Rehearsing, buckets: Sequence[Bucket] | None = None) -> Iter
         else:
             continue
         engine.slow_down(reason)
-    engine.source.seal()
 
 
 def _run_all(engine: Rehearsing, buckets: Sequence[Bucket]) -> Iterator[tuple[str, int, int]]:

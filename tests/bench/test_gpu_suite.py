@@ -1,6 +1,7 @@
 """The suite runs where there is a GPU, seldom; that it can run at all is found out here, on toy networks."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,22 @@ def test_every_stage_alone_fits_into_a_fresh_process(tmp_path: Path) -> None:
     assert gpu_suite.DEADLINE + gpu_suite.GRACE <= 600 - 30
 
 
+def test_the_readme_expects_what_the_suite_does() -> None:
+    readme = (Path(gpu_suite.__file__).parent / "README.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^\| (\w+) \| .* \| (\d+) s \|$", readme, flags=re.MULTILINE))
+    assert named == {stage.name: f"{stage.seconds:g}" for stage in gpu_suite.STAGES}
+    seconds = (gpu_suite.NETWORKS_SECONDS, gpu_suite.FIRST_WARM_UP_SECONDS, gpu_suite.NEXT_WARM_UP_SECONDS)
+    more = "{:g} more go to making the networks, and to compiling {:g} for the first shape in a precision and {:g} for"
+    assert more.format(*seconds) in readme
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_placement_is_named_for_what_was_measured(whole_run: Path) -> None:
+    for name, found in _stages(whole_run)["placements"]["numbers"].items():
+        placement, _, precision = name.partition(" in ")
+        assert found["plan"].startswith(f"{placement} ({precision}")
+
+
 HANGING = """
 import sys, time
 from bench import gpu_suite
@@ -132,6 +149,14 @@ def test_a_stage_that_does_not_end_is_cut_off_and_the_others_are_kept(tmp_path: 
     assert _stages(tmp_path)["eager"] == {"status": "failed", "reason": "cut off after 1.1 s in all"}
     assert _stages(tmp_path)["ceilings"]["status"] == "done"
     assert "| eager | failed cut off" in done.stdout
+
+
+def test_a_run_whose_results_cannot_be_written_ends_all_the_same(tmp_path: Path) -> None:
+    full = HANGING.replace("time.sleep(600)", "bench.record.path.with_suffix('.part').mkdir(); time.sleep(600)")
+    command = [sys.executable, "-c", full, *TINY, "--stage", "eager", "--out", str(tmp_path), "--deadline", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "IsADirectoryError" in done.stderr
 
 
 def test_a_stage_that_was_killed_is_seen_to_have_begun_and_what_was_known_is_kept(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bildwerk.cli import machine, model_advice
 from bildwerk.cli.machine import memory_free
 from bildwerk.cli.model_advice import advice
 from bildwerk.cli.model_outlook import about_model, duration
@@ -125,7 +126,10 @@ def test_what_is_here_already_is_not_to_come(tmp_path: Path) -> None:
 def test_no_command_advises_what_doctor_does_not(
     bildwerk: Bildwerk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
+    """Of one machine, of which others take no memory and no disk between two commands."""
     monkeypatch.setenv("BILDWERK_MODELS", str(tmp_path))
+    monkeypatch.setattr(machine, "memory_free", lambda: 20 * GB)
+    monkeypatch.setattr(model_advice, "free_bytes", lambda _: 12 * GB)
     [diagnosis] = bildwerk("doctor").events
     [said] = [sentence for sentence in diagnosis["to_do"] if sentence.startswith(SCHNELL.id)]
     [found] = bildwerk(*command).events

@@ -14,9 +14,10 @@ from bench.gpu.workbench import Workbench
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.footprint import GIB, footprint
 from bildwerk.engine.gpu.placement import ANY
-from bildwerk.engine.gpu.plan import Plan, plans
+from bildwerk.engine.gpu.plan import Placement, plans
 from bildwerk.engine.networks import ModelShapes
 from bildwerk.engine.placed_source import PlacedSource
+from bildwerk.engine.precision import Precision
 
 CARDS = (80, 24, 16, 12, 8)
 """Gigabytes, of which a tenth is left to others."""
@@ -24,10 +25,14 @@ ROUNDS = 3
 
 
 def run(bench: Workbench) -> Numbers:
-    """Where there is no CUDA every plan is carried out on the host instead."""
+    """Where there is no CUDA every placement is carried out on the host instead."""
     in_host = _in_host_memory(bench)
     if bench.device.type != "cuda":
-        return {str(plan): _by_plan(bench, in_host, plan) for plan in plans(ANY)}
+        asked = dict.fromkeys((plan.placement, plan.precision) for plan in plans(ANY))
+        return {
+            f"{placement} in {precision}": _placed(bench, in_host, placement, precision)
+            for placement, precision in asked
+        }
     bench.release()
     try:
         return {f"{card} GB": _on_card(bench, in_host, int(0.9 * card * 10**9)) for card in CARDS}
@@ -46,8 +51,9 @@ def model_shapes(shapes: Shapes) -> ModelShapes:
     return ModelShapes(shapes.transformer, shapes.t5, shapes.clip, shapes.autoencoder)
 
 
-def _by_plan(bench: Workbench, in_host: Networks, plan: Plan) -> Number:
-    return _painted(bench, lambda: bench.engine(plan.precision, networks=in_host, placement=plan.placement))
+def _placed(bench: Workbench, in_host: Networks, placement: Placement, precision: Precision) -> Number:
+    """The text encoder as the engine chooses."""
+    return _painted(bench, lambda: bench.engine(precision, networks=in_host, placement=placement))
 
 
 def _on_card(bench: Workbench, in_host: Networks, limit: int) -> Number:

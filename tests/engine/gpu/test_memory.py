@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bildwerk.engine import placed_source
+from bildwerk.engine import placed_source, warm_up
 from bildwerk.engine.engine import FluxEngine
 from bildwerk.engine.gpu.accelerator import imitation
 from bildwerk.engine.gpu.chosen_plan import MAX_FALLS
@@ -275,3 +275,45 @@ def test_a_model_that_cannot_be_loaded_again_is_lost(spec: EngineSpec, monkeypat
     monkeypatch.setattr(placed_source, "place", Failing(placed_source.place, times=99))
     with pytest.raises(LostModelError, match="toy could not be loaded again: CUDA out of memory"):
         painted(engine, REQUEST)
+
+
+def test_a_model_that_is_lost_while_it_is_made_warm_is_not_slowed_down(
+    spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LosesTheModel(RepeatedRuns):
+        def record(self, run: Callable[[], torch.Tensor]) -> Recording:
+            monkeypatch.setattr(placed_source, "place", Failing(placed_source.place, times=99))
+            raise torch.OutOfMemoryError(*FULL.args)
+
+    with pytest.raises(LostModelError, match="toy could not be loaded again: CUDA out of memory"):
+        on_gpu(spec, imitation(PLENTY, LosesTheModel))
+
+
+def test_a_model_that_cannot_be_made_ready_again_is_lost(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going on half prepared, it would compile in the middle of requests."""
+    engine = on_gpu(spec)
+    fail_once(engine, monkeypatch)
+    painted(engine, LARGE)
+
+    def full(*_: object) -> None:
+        raise OutOfMemoryError("cpu has too little memory")
+
+    monkeypatch.setattr(warm_up, "rehearse", full)
+    with pytest.raises(LostModelError, match="toy could not be made ready again: cpu has too little memory"):
+        painted(engine, REQUEST)
+
+
+def test_whoever_stops_listening_while_the_model_is_made_ready_again_leaves_it_sealed(
+    spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = on_gpu(spec)
+    fail_once(engine, monkeypatch)
+    painted(engine, LARGE)
+    events = engine.generate([REQUEST])
+    loading_the_attempt_and_the_first_bucket = 3
+    assert [next(events) for _ in range(loading_the_attempt_and_the_first_bucket)] == [LOADING] * 3
+    events.close()  # type: ignore[attr-defined]
+    recorded = engine.warmth.recorded
+    painted(engine, STRANGE)
+    assert engine.warmth.recorded == recorded
+    assert engine.warmth.plain_runs > 0

@@ -23,6 +23,8 @@ SHALLOW = replace(
 RESIDENT = Plan(Placement.RESIDENT, Precision.BF16)
 ANY_TEXT = (Precision.BF16, Precision.INT8)
 META = torch.device("meta")
+PADDING = 2**16
+"""Bytes, of what travels: its tensors begin at multiples of 256. The scales of a text encoder are ten times as many."""
 GB = 10**9
 
 
@@ -78,7 +80,7 @@ def test_files_of_four_bits_keep_the_steps_resident_on_small_cards() -> None:
 def test_what_is_planned_is_what_placing_takes(plan: Plan) -> None:
     """The real widths, carried out on `meta`; `python -m bench.placements` does it with all blocks."""
     planned = footprint(plan, SHALLOW).weights
-    assert placed_bytes(networks_without_memory(SHALLOW), plan) == pytest.approx(planned, rel=0.001)
+    assert abs(placed_bytes(networks_without_memory(SHALLOW), plan) - planned) <= PADDING
 
 
 @pytest.mark.parametrize("plan", plans([Precision.BF16]), ids=str)
@@ -86,6 +88,27 @@ def test_so_it_is_with_files_of_four_bits(plan: Plan) -> None:
     model = in_four_bits(SHALLOW)
     planned = footprint(plan, model).weights
     assert placed_bytes(model, plan) == pytest.approx(planned, rel=0.001)
+
+
+def working(precision: Precision, text: Precision = Precision.BF16, largest: Bucket = Bucket(1, 1024, 1024)) -> int:  # noqa: B008
+    return footprint(Plan(Placement.ALL_STREAMED, precision, text), REAL, largest).workspace - LIBRARIES
+
+
+def test_a_small_picture_leaves_room_for_the_largest_layer_while_it_is_unpacked() -> None:
+    """In float32, and as it is used: of T5 from its MLP, of the transformer from a single-stream block."""
+    small = Bucket(1, 64, 64)
+    assert working(Precision.FP8, Precision.INT8, small) == 4096 * 10240 * 6 > working(Precision.FP8, largest=small)
+    steps = working(Precision.INT4, largest=small) - 3072 * 21504 * 6
+    assert 0 < steps < working(Precision.FP8, largest=small)
+
+
+def test_rounding_activations_takes_room_and_sums_of_integers_more() -> None:
+    """At least a single-stream block's widest product in 32 bits twice, as sums and scaled."""
+    four = Bucket(4, 512, 512)
+    tokens = 4 * (256 + 1024)
+    sums = 2 * tokens * 21504 * 4
+    assert working(Precision.BF16, largest=four) < working(Precision.FP8, largest=four) < sums
+    assert sums <= working(Precision.INT8, largest=four)
 
 
 def test_a_plan_that_is_offered_fits_and_so_do_those_after_it() -> None:
