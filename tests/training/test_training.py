@@ -17,7 +17,7 @@ from training.autoencoder import PARAMS, load_averaged, picture_loss
 from training.checkpoint import WARM_UP, Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
 from training.distillation import Teacher, distillation_loss
 from training.evaluate import paint
-from training.export import export
+from training.export import averaged_painter, export
 from training.flow import OUTSIDE, flow_loss
 from training.muon import optimizers, orthogonal
 from training.painter import FLOW, Painter
@@ -158,3 +158,13 @@ def test_a_schedule_warms_up_stays_and_decays_at_its_end() -> None:
     assert schedule.factor(0.875) == pytest.approx(0.5)
     assert schedule.factor(1.0) == pytest.approx(1e-3)
     assert Schedule(60, decay=0.0).factor(0.99) == 1
+
+
+def test_several_checkpoints_of_one_training_become_their_mean(tokenizers: Path, tmp_path: Path) -> None:
+    painters = [Painter(tokenizers=tokenizers) for _ in range(2)]
+    files = [tmp_path / f"{number}.pt" for number in range(2)]
+    for painter, file in zip(painters, files, strict=True):
+        torch.save({"averaged": painter.state_dict()}, file)
+    found = averaged_painter(files, tokenizers)
+    for mean, first, second in zip(found.parameters(), *(each.parameters() for each in painters), strict=True):
+        torch.testing.assert_close(mean, (first + second) / 2)
