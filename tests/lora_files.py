@@ -48,7 +48,7 @@ def flux_tiny() -> Flux:
     return load_transformer(FLUX_TINY / "transformer", torch.float32)
 
 
-def random_matrices(flux: Flux, naming: Naming, seed: int, size: float = 0.3) -> Matrices:
+def random_matrices(flux: Flux, naming: Naming, seed: int, size: float = 0.4) -> Matrices:
     """down: R I and up: O R of every linear layer in a block."""
     generator = torch.Generator().manual_seed(seed)
     state = transformer_layouts(flux.params)[naming.layout].export(flux.state_dict())
