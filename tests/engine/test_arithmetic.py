@@ -79,7 +79,7 @@ def test_what_is_asked_for_goes_before_what_the_model_says(
 @pytest.mark.parametrize(
     ("dtype", "precision", "message"),
     [
-        (None, "int3", "precision 'int3' is not one of bf16, fp8, int4, int8"),
+        (None, "int3", "precision 'int3' is not one of bf16, fp8, int8, int4"),
         ("float32", "int8", "precision int8 goes with dtype bfloat16, not with float32"),
         (None, "fp8", "precision fp8 cannot be had on this CPU"),
     ],
