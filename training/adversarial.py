@@ -20,11 +20,10 @@ from training.buckets import open_buckets
 from training.captions import caption, full_caption
 from training.dataset import RUNS
 from training.discriminator import UNTOLD
-from training.distillation import load_painter
 from training.flow import OUTSIDE, attention_of
 from training.latents import World
 from training.loop import Training, begin
-from training.painter import Painter
+from training.painter import Painter, load_painter
 from training.studio import progress_sheet
 
 STEP_SHARES = {1: 0.1, 2: 0.1, 3: 0.1, 4: 0.7}

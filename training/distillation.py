@@ -21,7 +21,7 @@ from training.buckets import open_buckets
 from training.dataset import RUNS
 from training.flow import OUTSIDE, UNTOLD, attention_of
 from training.loop import Training, begin
-from training.painter import Painter
+from training.painter import Painter, load_painter
 from training.studio import progress_sheet
 
 
@@ -63,12 +63,6 @@ def distillation_loss(
         target = teacher.mean_velocity(x_t, t, prompts, options, rotary)
         velocity = student.velocity(x_t, t, student.condition(prompts, options.text_tokens), rotary)
     return F.mse_loss(velocity.float(), target)
-
-
-def load_painter(checkpoint: Path) -> Painter:
-    painter = Painter()
-    painter.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
-    return painter.eval().requires_grad_(False)
 
 
 def train(options: argparse.Namespace) -> None:

@@ -8,7 +8,6 @@
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,8 @@ from training.autoencoder import load_averaged
 from training.dataset import RUNS
 from training.latents import FOLDER as LATENTS
 from training.latents import scaled_params
-from training.painter import Painter
+from training.painter import Painter, load_painter
 from training.tokens import CLIP_TOKENS, T5_END, T5_TOKENS, T5_UNKNOWN
-from training.tokens import FOLDER as TOKENIZERS
 
 FOLDER = Path(__file__).parent.parent / "bildwerk" / "models" / "flux-tiny"
 CARD = Path(__file__).parent / "model_card.md"
@@ -207,17 +205,6 @@ def export(folder: Path, painter: Painter, autoencoder: Autoencoder) -> int:
     return size
 
 
-def averaged_painter(checkpoints: Sequence[Path], tokenizers: Path = TOKENIZERS) -> Painter:
-    """The mean of the weights of several checkpoints of one training.
-
-    Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models" (2022).
-    """
-    states = [torch.load(checkpoint, weights_only=True)["averaged"] for checkpoint in checkpoints]
-    painter = Painter(tokenizers=tokenizers)
-    painter.load_state_dict({name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]})
-    return painter
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -227,7 +214,7 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, default=LATENTS)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
-    painter = averaged_painter(options.flow)
+    painter = load_painter(*options.flow)
     autoencoder = load_averaged(options.autoencoder, scaled_params(options.latents))
     print(f"{export(options.folder, painter, autoencoder) / 1e6:.1f} MB in {options.folder}")
 

@@ -103,6 +103,17 @@ class Painter(nn.Module):
         return sampling.unpack(x_t, height, width)
 
 
+def load_painter(*checkpoints: Path, tokenizers: Path = TOKENIZERS) -> Painter:
+    """With averaged weights, not to be trained; of several checkpoints of one training, with their mean.
+
+    Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models" (2022).
+    """
+    states = [torch.load(checkpoint, weights_only=True)["averaged"] for checkpoint in checkpoints]
+    painter = Painter(tokenizers=tokenizers)
+    painter.load_state_dict({name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]})
+    return painter.eval().requires_grad_(False)
+
+
 def initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

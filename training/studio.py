@@ -20,7 +20,7 @@ from training.autoencoder import as_pixels, load_averaged
 from training.dataset import NATIVE, RUNS, Size, parse_size
 from training.latents import FOLDER as LATENTS
 from training.latents import scaled_params
-from training.painter import Z_CHANNELS, Painter
+from training.painter import Z_CHANNELS, Painter, load_painter
 from training.tokens import T5_TOKENS
 
 PROGRESS_PROMPTS = (
@@ -47,9 +47,7 @@ class Studio:
 
 
 def load_studio(flow: Path, autoencoder: Path, latents: Path, text_tokens: int = T5_TOKENS) -> Studio:
-    painter = Painter()
-    painter.load_state_dict(torch.load(flow, weights_only=True)["averaged"])
-    return Studio(painter, load_averaged(autoencoder, scaled_params(latents)), text_tokens)
+    return Studio(load_painter(flow), load_averaged(autoencoder, scaled_params(latents)), text_tokens)
 
 
 def progress_sheet(options: argparse.Namespace) -> Callable[[Painter], NDArray[np.uint8]]:

@@ -17,10 +17,10 @@ from training.autoencoder import PARAMS, load_averaged, picture_loss
 from training.checkpoint import WARM_UP, Averaged, Schedule, load_checkpoint, save_checkpoint, set_rate
 from training.distillation import Teacher, distillation_loss
 from training.evaluate import paint
-from training.export import averaged_painter, export
+from training.export import export
 from training.flow import OUTSIDE, flow_loss
 from training.muon import optimizers, orthogonal
-from training.painter import FLOW, Painter
+from training.painter import FLOW, Painter, load_painter
 from training.shipped import begin
 from training.tokens import train
 
@@ -165,6 +165,6 @@ def test_several_checkpoints_of_one_training_become_their_mean(tokenizers: Path,
     files = [tmp_path / f"{number}.pt" for number in range(2)]
     for painter, file in zip(painters, files, strict=True):
         torch.save({"averaged": painter.state_dict()}, file)
-    found = averaged_painter(files, tokenizers)
+    found = load_painter(*files, tokenizers=tokenizers)
     for mean, first, second in zip(found.parameters(), *(each.parameters() for each in painters), strict=True):
         torch.testing.assert_close(mean, (first + second) / 2)
